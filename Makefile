@@ -1,0 +1,53 @@
+.DEFAULT_GOAL := help
+SHELL := bash
+.PHONY: help deps test check fmt-check vet lint tidy-check stress cover
+.NOTPARALLEL:
+
+# Every module of the repository, of which tools is no part.
+MODULES = $$(find . -name go.mod -not -path './tools/*' -not -path '*/testdata/*' -exec dirname {} \; | sort)
+
+# The race detector needs cgo and a C compiler.
+RACE = $$([ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC | cut -d' ' -f1) >/dev/null && echo -race)
+
+# Runs a command in every module, also after it failed in one.
+IN_MODULES = in_modules() { local m rc=0; for m in $(MODULES); do (cd "$$m" && "$$@") || rc=1; done; return $$rc; }; in_modules
+
+APT = DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## install the servers the tests need (root on Debian or Ubuntu), else name what is missing
+	@if command -v redis-server >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		$(APT) update; \
+		$(APT) install --no-install-recommends redis-server && exit 0; \
+	fi; \
+	echo 'deps: redis-server is missing: tests that need it are skipped, or fail with CI=true'
+
+# -count=1: a cached result knows nothing of the servers that are there now.
+test: deps ## test every module; the last line counts, the lines above it name skips and their cure
+	@set -o pipefail; go build -o bin/testsum ./internal/cmd/testsum && \
+	{ $(IN_MODULES) go test $(RACE) -count=1 -timeout 10m -json ./...; } | bin/testsum
+
+check: fmt-check vet lint tidy-check test ## all that CI runs, and the main example
+	@if [ -d example/shop ]; then go run ./example/shop; fi
+
+fmt-check:
+	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "not formatted, run gofmt -w:"; echo "$$out"; exit 1; fi
+
+vet:
+	@$(IN_MODULES) go vet ./...
+
+lint: ## staticcheck
+	@$(IN_MODULES) go tool -modfile=$(CURDIR)/tools/staticcheck.mod staticcheck ./...
+
+tidy-check:
+	@$(IN_MODULES) go mod tidy -diff
+
+stress: deps ## run the tests of the main module 20 times, to find the flaky ones
+	go test $(RACE) -count=20 -timeout 60m ./...
+
+cover: deps ## test coverage of the main module, in cover.out
+	go test -count=1 -timeout 10m -coverpkg=./... -coverprofile=cover.out ./...
+	@go tool cover -func=cover.out | tail -n 1

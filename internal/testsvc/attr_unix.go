@@ -1,0 +1,9 @@
+//go:build unix && !linux
+
+package testsvc
+
+import "syscall"
+
+func groupAttr() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true}
+}
