@@ -1,0 +1,303 @@
+package fanfare
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/fanfare-go/fanfare/driver"
+)
+
+// maxClaim bounds what one call claims, so that no claim takes long.
+const maxClaim = 100
+
+// maxUnsettled bounds how many results may wait for the backend before the
+// consumer claims no more.
+const maxUnsettled = 1000
+
+// consumer runs one handler for the events of one queue. Its goroutines are the
+// fetcher, which claims events as slots are free and starts a handler for each;
+// the settler, which reports results in batches; and the keeper, which renews
+// leases. They end in this order.
+type consumer struct {
+	d       *Durable
+	queue   driver.Queue
+	handler Handler
+	cfg     handlerConfig
+	slots   *semaphore.Weighted
+
+	quit     context.Context // ends when no more is to be claimed
+	leave    context.CancelFunc
+	work     context.Context // of the handlers
+	abandon  context.CancelCauseFunc
+	settling context.Context // ends when results are no longer reported
+	giveUp   context.CancelFunc
+	done     chan struct{} // closed when all has ended
+
+	settler settler
+
+	mu        sync.Mutex
+	held      map[*lease]struct{}
+	running   int
+	idle      chan struct{} // closed when it has left and nothing runs
+	left      bool
+	abandoned bool
+	released  int
+}
+
+func newConsumer(d *Durable, q driver.Queue, h Handler, cfg handlerConfig) *consumer {
+	c := &consumer{
+		d: d, queue: q, handler: h, cfg: cfg,
+		slots: semaphore.NewWeighted(int64(cfg.concurrency)),
+		held:  map[*lease]struct{}{},
+		idle:  make(chan struct{}),
+		done:  make(chan struct{}),
+	}
+	c.settler = settler{wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+	c.quit, c.leave = context.WithCancel(context.Background())
+	c.work, c.abandon = context.WithCancelCause(context.WithoutCancel(d.ctx))
+	c.settling, c.giveUp = context.WithCancel(context.Background())
+	return c
+}
+
+// start starts the goroutines; done is closed when they have ended.
+func (c *consumer) start() {
+	go func() {
+		defer close(c.done)
+		defer c.d.weather.forget(call{c.queue, "claim"}, call{c.queue, "settle"})
+		keeper, stopKeeper := context.WithCancel(context.Background())
+		var keeping, settling sync.WaitGroup
+		keeping.Go(func() { c.keepLeases(keeper) })
+		settling.Go(c.settle)
+		c.fetch()
+		c.setLeft()
+		<-c.idle
+		c.settler.close()
+		settling.Wait()
+		stopKeeper()
+		keeping.Wait()
+		c.abandon(ErrStopped) // frees what the contexts hold
+		c.giveUp()
+	}()
+}
+
+// fetch claims events whenever slots are free, until the consumer is to leave.
+func (c *consumer) fetch() {
+	var claiming, waiting retryPause
+	for {
+		n := c.acquireSlots()
+		if n == 0 {
+			return
+		}
+		next, err := c.claim(n)
+		c.d.weather.report(call{c.queue, "claim"}, err)
+		if err != nil {
+			claiming.wait(c.quit)
+			continue
+		}
+		claiming.reset()
+		if next == 0 {
+			continue
+		}
+		// A Wait that fails says nothing that the next claim will not.
+		if err := c.d.broker.Wait(c.quit, c.queue, next); err != nil {
+			waiting.wait(c.quit)
+			continue
+		}
+		waiting.reset()
+	}
+}
+
+// acquireSlots waits for a free slot and takes up to maxClaim. It returns 0
+// when the consumer is to leave.
+func (c *consumer) acquireSlots() int {
+	if !c.settler.waitForRoom(c.quit) || c.slots.Acquire(c.quit, 1) != nil {
+		return 0
+	}
+	n := 1
+	for n < min(maxClaim, c.cfg.concurrency) && c.slots.TryAcquire(1) {
+		n++
+	}
+	if c.quit.Err() != nil {
+		c.slots.Release(int64(n))
+		return 0
+	}
+	return n
+}
+
+// claim claims up to n events, for which it has the slots, and starts their
+// handlers. It returns how long there will be nothing to claim, at most.
+func (c *consumer) claim(n int) (time.Duration, error) {
+	// Not c.quit: what is claimed by a call that is cut off stays away until
+	// its lease ends.
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	before := time.Now()
+	claim, err := c.d.broker.Claim(ctx, c.queue, driver.ClaimRequest{
+		Limit: n, Lease: c.cfg.lease, AtMostOnce: c.cfg.atMostOnce, Consumer: c.d.name,
+	})
+	c.slots.Release(int64(n - len(claim.Deliveries)))
+	if err != nil {
+		return 0, err
+	}
+	after := time.Now()
+	for _, d := range claim.Deliveries {
+		l := &lease{Delivery: d, late: claim.Now.Sub(d.Due), claimed: after}
+		c.hold(l, before)
+		c.begin(l)
+	}
+	if claim.Next < 0 || claim.Next > c.d.interval {
+		return c.d.interval, nil
+	}
+	return claim.Next, nil
+}
+
+// callTimeout bounds calls to the backend that no caller bounds.
+const callTimeout = 5 * time.Second
+
+// begin runs the handler for what was claimed, in a goroutine that owns its slot.
+func (c *consumer) begin(l *lease) {
+	if c.quit.Err() != nil && !c.cfg.atMostOnce {
+		c.slots.Release(1)
+		c.release(l)
+		return
+	}
+	c.mu.Lock()
+	c.running++
+	c.mu.Unlock()
+	go func() {
+		defer c.end() // also after runtime.Goexit
+		c.handle(l)
+	}()
+}
+
+// end gives the slot of a handler back.
+func (c *consumer) end() {
+	c.slots.Release(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running--
+	c.closeIfIdle()
+}
+
+func (c *consumer) setLeft() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left = true
+	c.closeIfIdle()
+}
+
+// closeIfIdle is called with mu held.
+func (c *consumer) closeIfIdle() {
+	if c.left && (c.running == 0 || c.abandoned) {
+		select {
+		case <-c.idle:
+		default:
+			close(c.idle)
+		}
+	}
+}
+
+// remove implements registrar. It does not disturb handlers that run.
+func (c *consumer) remove(ctx context.Context) error {
+	c.mu.Lock()
+	again := c.quit.Err() != nil
+	c.leave()
+	c.mu.Unlock()
+	if again {
+		return ErrNoHandlerFound
+	}
+	c.d.leavePlace(c)
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// How long after the end of its context a Stop waits for handlers that return
+// because their contexts ended, and for the backend to take events back.
+const (
+	returnGrace  = 30 * time.Millisecond
+	releaseGrace = 70 * time.Millisecond
+)
+
+// stop leaves, waits for handlers until ctx ends, and gives back what they have
+// not finished by then.
+func (c *consumer) stop(ctx context.Context) StopError {
+	c.leave()
+	select {
+	case <-c.done:
+		return StopError{Released: c.countReleased()}
+	case <-ctx.Done():
+	}
+	c.abandon(ErrStopped)
+	waitAtMost(c.idle, returnGrace)
+	running := c.abandonHeld()
+	if !waitAtMost(c.done, releaseGrace) {
+		c.giveUp()
+		<-c.done
+	}
+	return StopError{Running: running, Released: c.countReleased(), Err: context.Cause(ctx)}
+}
+
+// abandonHeld releases the events of handlers that do not return.
+func (c *consumer) abandonHeld() int {
+	c.mu.Lock()
+	c.abandoned = true
+	running := c.running
+	open := make([]*lease, 0, len(c.held))
+	for l := range c.held {
+		open = append(open, l)
+	}
+	c.mu.Unlock()
+	for _, l := range open {
+		c.release(l)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closeIfIdle()
+	return running
+}
+
+func (c *consumer) countReleased() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.released
+}
+
+// waitAtMost reports whether ch was closed within d.
+func waitAtMost(ch <-chan struct{}, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ch:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// retryPause is the growing pause between calls that fail: 50ms at first, 1s at
+// most, each shortened by up to half at random.
+type retryPause struct{ last time.Duration }
+
+func (p *retryPause) reset() { p.last = 0 }
+
+func (p *retryPause) wait(ctx context.Context) {
+	p.last = min(max(2*p.last, 50*time.Millisecond), time.Second)
+	t := time.NewTimer(p.last - rand.N(p.last/2))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// isLost reports whether err says that a lease was lost.
+func isLost(err error) bool { return errors.Is(err, driver.ErrLeaseLost) }

@@ -1,0 +1,180 @@
+package fanfare
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// startTimers returns timers that note what they fire.
+func startTimers(t *testing.T, interval time.Duration) (*timers, *list[*localCopy]) {
+	t.Helper()
+	begin, fired, running := time.Now(), &list[*localCopy]{}, &sync.WaitGroup{}
+	ts := &timers{
+		now:        func() int64 { return int64(time.Since(begin)) },
+		interval:   interval,
+		goroutines: running,
+		wake:       make(chan struct{}, 1),
+		quit:       make(chan struct{}),
+	}
+	ts.fire = func(c *localCopy) {
+		if now := ts.now(); now != c.due {
+			t.Errorf("due at %v and fired at %v", time.Duration(c.due), time.Duration(now))
+		}
+		fired.add(c)
+	}
+	t.Cleanup(func() {
+		ts.close()
+		running.Wait()
+	})
+	return ts, fired
+}
+
+func TestTimersFireInOrderAndOnTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts, fired := startTimers(t, time.Minute)
+		var all []*localCopy
+		removed := map[*localCopy]bool{}
+		for range 3000 {
+			c := &localCopy{due: int64(time.Duration(1+rand.IntN(600)) * time.Second)}
+			require.True(t, ts.add(c))
+			all = append(all, c)
+		}
+		for _, c := range all {
+			if rand.IntN(3) == 0 {
+				require.True(t, ts.remove(c))
+				require.False(t, ts.remove(c), "twice")
+				removed[c] = true
+			}
+		}
+		pass(time.Hour)
+		got := fired.get()
+		require.Len(t, got, len(all)-len(removed))
+		for i, b := range got {
+			require.False(t, removed[b])
+			if i == 0 {
+				continue
+			}
+			a := got[i-1]
+			require.True(t, a.due < b.due || a.due == b.due && a.seq < b.seq, "not by due time and sequence")
+		}
+	})
+}
+
+func TestTimersWakeForAnEarlierEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts, fired := startTimers(t, 24*time.Hour)
+		for _, d := range []time.Duration{time.Hour, time.Minute, 2 * time.Hour, time.Second} {
+			require.True(t, ts.add(&localCopy{due: int64(d)}))
+			synctest.Wait() // it sleeps
+		}
+		pass(time.Second)
+		synctest.Wait()
+		require.Len(t, fired.get(), 1)
+		pass(2 * time.Hour)
+		require.Len(t, fired.get(), 4)
+	})
+}
+
+func TestTimersGiveBackWhatIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now, ts := int64(0), &timers{goroutines: &sync.WaitGroup{}, quit: make(chan struct{}), running: true}
+		ts.now = func() int64 { return now }
+		for _, due := range []int64{5, 1, 4, 2, 3} {
+			require.True(t, ts.add(&localCopy{due: due}))
+		}
+		now = 2
+		due, later := ts.close()
+		require.Equal(t, []int64{1, 2}, []int64{due[0].due, due[1].due})
+		require.Equal(t, []int64{3, 4, 5}, []int64{later[0].due, later[1].due, later[2].due})
+		require.False(t, ts.add(&localCopy{}), "after close")
+	})
+}
+
+func TestHeapGivesMemoryBack(t *testing.T) {
+	ts := &timers{running: true}
+	all := make([]*localCopy, 100_000)
+	for i := range all {
+		all[i] = &localCopy{due: int64(i)}
+		require.True(t, ts.add(all[i]))
+	}
+	for _, c := range all {
+		ts.remove(c)
+	}
+	require.LessOrEqual(t, cap(ts.heap), 4*leastHeap)
+}
+
+func TestInstantEventsTouchNoHeap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, failed := open(t), false
+		listen(t, l, func(context.Context, int) error {
+			if !failed {
+				failed = true
+				return context.Canceled
+			}
+			return nil
+		}, NoBackoff())
+		dispatch(t, l, 1)
+		dispatch(t, l, 2, ID("x"), High)
+		dispatch(t, l, 3, Delay(0))
+		dispatch(t, l, 4, At(time.Now().Add(-time.Hour)))
+		synctest.Wait()
+		require.EqualValues(t, 4, l.Stats().Handled)
+		require.EqualValues(t, 1, l.Stats().Retried)
+		require.Zero(t, l.timers.seq)
+		require.False(t, l.timers.running)
+	})
+}
+
+func TestDelayedEventsOfADayAreOnTimeAndInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const events = 100_000
+		l, begin, last, early, late := open(t, WithMaxQueued(events), WithTickerInterval(time.Hour)), time.Now(), time.Duration(-1), 0, 0
+		handled := 0
+		listen(t, l, func(ctx context.Context, n int) error {
+			due, now := time.Duration(n), time.Since(begin)
+			switch {
+			case now < due:
+				early++
+			case now > due:
+				late++
+			}
+			if due < last {
+				t.Errorf("%v came after %v", due, last)
+			}
+			last = due
+			handled++
+			return nil
+		}, Concurrency(1))
+		for range events {
+			due := time.Duration(rand.Int64N(int64(24 * time.Hour)))
+			dispatch(t, l, int(due), Delay(due))
+		}
+		require.ErrorIs(t, integers.Dispatch(t.Context(), l, 0, Delay(1)), ErrMaxQueuedEventsReached, "delayed ones count")
+		pass(24 * time.Hour)
+		synctest.Wait()
+		require.Equal(t, []int{events, 0, 0}, []int{handled, early, late}, "handled, early, late")
+		require.Zero(t, l.Stats().Queued)
+	})
+}
+
+func TestInstantIsConvertedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, ran := open(t), time.Time{}
+		listen(t, l, func(context.Context, int) error { ran = time.Now(); return nil })
+		at := time.Now().Add(90 * time.Minute).Round(0).UTC() // without a monotonic reading
+		dispatch(t, l, 1, At(at))
+		dispatch(t, l, 2, At(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)), ID("far"))
+		pass(2 * time.Hour)
+		require.True(t, ran.Equal(at), "ran at %v, want %v", ran, at)
+		require.Equal(t, 1, l.Stats().Queued)
+		ok, err := l.Cancel(t.Context(), integers.Name(), "far")
+		require.NoError(t, err)
+		require.True(t, ok)
+	})
+}

@@ -1,0 +1,141 @@
+package fanfare
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/fanfare-go/fanfare/driver"
+)
+
+// lease is a claimed event from its claim until its result has been reported.
+type lease struct {
+	driver.Delivery
+	late    time.Duration // when it was claimed
+	claimed time.Time
+
+	expiry *time.Timer             // cancels the handler when the lease can no longer be trusted
+	cancel context.CancelCauseFunc // set before the handler starts
+
+	mu       sync.Mutex
+	lost     bool
+	reported bool // its result is with the settler; guarded by the consumer's mu
+}
+
+// trust is how long after a call that took or renewed a lease began the lease
+// is relied upon: the rest of it is for the difference between the clocks of
+// this process and the backend.
+func trust(lease time.Duration) time.Duration { return lease - lease/5 }
+
+// hold begins to keep the lease of an event that was claimed by a call that
+// began at before.
+func (c *consumer) hold(l *lease, before time.Time) {
+	if c.cfg.atMostOnce {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held[l] = struct{}{}
+	l.expiry = time.AfterFunc(trust(c.cfg.lease)-time.Since(before), func() { c.lose(l) })
+}
+
+// drop ends the keeping of a lease.
+func (c *consumer) drop(l *lease) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.held, l)
+	l.expiry.Stop()
+}
+
+// lose tells the handler that another process may have the event.
+func (c *consumer) lose(l *lease) {
+	l.mu.Lock()
+	again := l.lost
+	l.lost = true
+	cancel := l.cancel
+	l.mu.Unlock()
+	if again {
+		return
+	}
+	if cancel != nil {
+		cancel(ErrLeaseLost)
+	}
+	c.d.leaseLost.Add(1)
+	c.d.observer.leaseLost(c.observe(l))
+	c.d.logger.Warn("fanfare: lease lost", "topic", c.queue.Topic, "group", c.queue.Group, "event_id", l.ID, "attempt", l.Attempt)
+}
+
+// canceled lets cancel be called when the lease is lost, at once if it is.
+func (l *lease) canceled(cancel context.CancelCauseFunc) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cancel = cancel
+	if l.lost {
+		cancel(ErrLeaseLost)
+	}
+}
+
+// keepLeases renews all leases three times in their length, until ctx ends.
+func (c *consumer) keepLeases(ctx context.Context) {
+	every := c.cfg.lease / 3
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		pause := retryPause{}
+		for c.extend(ctx, every) != nil && ctx.Err() == nil {
+			pause.wait(ctx) // not as long as until the next tick
+		}
+	}
+}
+
+// extend renews all leases in one call.
+func (c *consumer) extend(ctx context.Context, timeout time.Duration) error {
+	c.mu.Lock()
+	leases := make([]*lease, 0, len(c.held))
+	receipts := make([]driver.Receipt, 0, len(c.held))
+	for l := range c.held {
+		leases, receipts = append(leases, l), append(receipts, l.Receipt)
+	}
+	c.mu.Unlock()
+	if len(leases) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	before := time.Now()
+	lost, err := c.d.broker.Extend(ctx, c.queue, c.d.name, c.cfg.lease, receipts)
+	if err != nil {
+		return err
+	}
+	for i, l := range leases {
+		if lost[i] {
+			if c.holds(l) { // else it was settled meanwhile
+				c.lose(l)
+			}
+			continue
+		}
+		c.trustUntil(l, before.Add(trust(c.cfg.lease)))
+	}
+	return nil
+}
+
+func (c *consumer) holds(l *lease) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.held[l]
+	return ok
+}
+
+// trustUntil moves the time at which the handler is told that its lease is lost.
+func (c *consumer) trustUntil(l *lease, t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.held[l]; ok {
+		l.expiry.Reset(time.Until(t))
+	}
+}

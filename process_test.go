@@ -1,0 +1,187 @@
+package fanfare_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fanfare-go/fanfare"
+	"github.com/fanfare-go/fanfare/internal/testsvc"
+)
+
+// The tests of this file kill processes. A child is this test binary again, with
+// its role in the environment: see TestMain and runChild.
+
+const childLease = 2 * time.Second
+
+// runChild consumes until it is told to end. It prints "ready", and the payload
+// of each event that it starts. Events named "long" take for ever, unless their
+// context ends.
+func runChild(string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	d, err := fanfare.OpenRedis(os.Getenv("FANFARE_TEST_URL"), fanfare.WithPrefix(os.Getenv("FANFARE_TEST_PREFIX")), fanfare.WithLease(childLease))
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	_, err = fanfare.NewTopic[string](os.Getenv("FANFARE_TEST_TOPIC")).Register(ctx, d, func(ctx context.Context, what string) error {
+		fmt.Println(what)
+		wait := 300 * time.Millisecond
+		if strings.HasPrefix(what, "long") {
+			wait = time.Hour
+		}
+		select {
+		case <-time.After(wait):
+			fmt.Println("done", what)
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("ready")
+	<-ctx.Done()
+	drain, cancel := contextFor(time.Second)
+	defer cancel()
+	var left *fanfare.StopError
+	if err := d.Stop(drain); errors.As(err, &left) {
+		fmt.Println("released", left.Released)
+	}
+	return 0
+}
+
+// child is a consuming process.
+type child struct {
+	*exec.Cmd
+	lines chan string
+}
+
+func startChild(t *testing.T, url, prefix, topic string) *child {
+	t.Helper()
+	c := &child{Cmd: exec.Command(os.Args[0], "-test.run=^$"), lines: make(chan string, 100)}
+	c.Env = append(os.Environ(), "FANFARE_TEST_CHILD=consume", "FANFARE_TEST_URL="+url, "FANFARE_TEST_PREFIX="+prefix, "FANFARE_TEST_TOPIC="+topic)
+	c.Stderr = os.Stderr
+	out, err := c.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, c.Start())
+	go func() {
+		defer close(c.lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			c.lines <- s.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+		for range c.lines { // ends with the process
+		}
+	})
+	c.expect(t, "ready")
+	return c
+}
+
+// expect waits for a line of the child.
+func (c *child) expect(t *testing.T, want string) {
+	t.Helper()
+	late := time.After(20 * time.Second)
+	for {
+		select {
+		case line, ok := <-c.lines:
+			require.True(t, ok, "child ended before %q", want)
+			if line == want {
+				return
+			}
+		case <-late:
+			t.Fatalf("no %q from the child in 20s", want)
+		}
+	}
+}
+
+// process is what the tests need: a Redis, a dispatcher, and a child that
+// consumes the topic.
+func process(t *testing.T) (fanfare.Topic[string], *fanfare.Durable, *child) {
+	t.Helper()
+	url, prefix := testsvc.Redis(t).URL, "t:"+fanfare.NewID()
+	d, err := fanfare.OpenRedis(url, fanfare.WithPrefix(prefix), fanfare.WithLease(childLease))
+	require.NoError(t, err)
+	stopWith(t, d)
+	topic := fanfare.NewTopic[string](t.Name())
+	return topic, d, startChild(t, url, prefix, topic.Name())
+}
+
+// takeOver registers a handler that notes what it gets.
+func takeOver(t *testing.T, topic fanfare.Topic[string], d *fanfare.Durable) *received[fanfare.Delivery] {
+	t.Helper()
+	got := newReceived[fanfare.Delivery]()
+	_, err := topic.Register(t.Context(), d, func(ctx context.Context, _ string) error {
+		info, _ := fanfare.DeliveryFrom(ctx)
+		got.add(info)
+		return nil
+	})
+	require.NoError(t, err)
+	return got
+}
+
+func TestEventOfAKilledProcessRunsAgain(t *testing.T) {
+	topic, d, c := process(t)
+	require.NoError(t, topic.Dispatch(t.Context(), d, "long", fanfare.ID("orphan"), fanfare.High, fanfare.Header("k", "v")))
+	c.expect(t, "long")
+	got := takeOver(t, topic, d)
+	require.NoError(t, c.Process.Kill())
+	killed := time.Now()
+	info := got.wait(t, 1)[0]
+	require.LessOrEqual(t, time.Since(killed), childLease+time.Second)
+	require.Equal(t, "orphan", info.ID)
+	require.Equal(t, 2, info.Attempt)
+	require.Equal(t, map[string]string{"k": "v"}, info.Headers)
+	eventually(t, func() bool { return d.Stats().Handled == 1 }, "handled")
+	_, err := d.Get(t.Context(), topic.Name(), "orphan")
+	require.ErrorIs(t, err, fanfare.ErrNotFound)
+}
+
+func TestFrozenProcessIsOvertakenAndRefused(t *testing.T) {
+	topic, d, c := process(t)
+	require.NoError(t, topic.Dispatch(t.Context(), d, "short"))
+	c.expect(t, "short")
+	require.NoError(t, c.Process.Signal(syscall.SIGSTOP))
+	got := takeOver(t, topic, d)
+	require.Equal(t, 2, got.wait(t, 1)[0].Attempt)
+	eventually(t, func() bool { return d.Stats().Handled == 1 }, "handled")
+	require.NoError(t, c.Process.Signal(syscall.SIGCONT))
+	require.NoError(t, topic.Dispatch(t.Context(), d, "next")) // both consumers go on
+	eventually(t, func() bool {
+		s, err := d.Status(t.Context(), topic.Name())
+		return err == nil && s[0].Ready+s[0].Running+s[0].Delayed+s[0].Dead == 0
+	}, "all done")
+}
+
+func TestTerminatedProcessFinishesOrGivesBack(t *testing.T) {
+	topic, d, c := process(t)
+	require.NoError(t, topic.Dispatch(t.Context(), d, "long"))
+	c.expect(t, "long")
+	require.NoError(t, topic.Dispatch(t.Context(), d, "short"))
+	c.expect(t, "short")
+	require.NoError(t, c.Process.Signal(syscall.SIGTERM))
+	terminated := time.Now()
+	c.expect(t, "done short")
+	got := takeOver(t, topic, d)
+	c.expect(t, "released 1")
+	info := got.wait(t, 1)[0]
+	require.Less(t, time.Since(terminated), childLease, "given back, not left to its lease")
+	require.Equal(t, 1, info.Attempt, "no attempt is counted")
+	stays(t, 100*time.Millisecond, func() bool { return len(got.snapshot()) == 1 }, "the short one was finished")
+}

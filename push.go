@@ -1,0 +1,159 @@
+package fanfare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fanfare-go/fanfare/driver"
+)
+
+// Dispatch stores one event for every group of the topic, or for the group
+// "default" while the topic has none. After nil it is stored as safely as the
+// backend stores anything. An error that matches ErrUnknownOutcome says that it
+// may be stored: repeat the dispatch with the same [ID], which stores it once.
+func (d *Durable) Dispatch(ctx context.Context, topic string, event any) error {
+	return d.dispatch(ctx, topic, event)
+}
+
+func (d *Durable) dispatchOne(ctx context.Context, topic string, event any) error {
+	errs, err := d.push(ctx, topic, []any{event})
+	if err != nil {
+		return err
+	}
+	return errs[0]
+}
+
+// DispatchBatch dispatches many events of one topic in as few steps as the
+// backend has: on Redis up to some hundred at once. Each event is accepted or
+// refused for itself. It returns nil if all are accepted, a *[BatchError] with
+// the outcome of each, or another error if nothing was tried.
+func (d *Durable) DispatchBatch(ctx context.Context, topic string, events []any) error {
+	events, err := d.throughMiddleware(ctx, topic, events)
+	if err != nil || len(events) == 0 {
+		return err
+	}
+	errs, err := d.push(ctx, topic, events)
+	if err != nil {
+		return err
+	}
+	if errors.Join(errs...) != nil {
+		return &BatchError{Topic: topic, Errs: errs}
+	}
+	return nil
+}
+
+// throughMiddleware lets the dispatch middleware see each event of a batch
+// before any is sent.
+func (d *Durable) throughMiddleware(ctx context.Context, topic string, events []any) ([]any, error) {
+	if len(d.dispatching) == 0 {
+		return events, nil
+	}
+	seen := make([]any, 0, len(events))
+	each := wrapDispatch(func(_ context.Context, to string, event any) error {
+		if to != topic {
+			return fmt.Errorf("middleware moved an event of a batch to topic %s: %w", quoteName(to), ErrInvalid)
+		}
+		seen = append(seen, event)
+		return nil
+	}, d.dispatching)
+	for i, event := range events {
+		if err := each(ctx, topic, event); err != nil {
+			return nil, fmt.Errorf("event %d: %w", i, err)
+		}
+	}
+	return seen, nil
+}
+
+// BatchError reports a batch of which not every event was accepted.
+type BatchError struct {
+	Topic string
+	Errs  []error // for each event in order; nil if it was accepted
+}
+
+func (e *BatchError) Error() string {
+	failed, first := 0, -1
+	for i, err := range e.Errs {
+		if err != nil {
+			failed++
+			if first < 0 {
+				first = i
+			}
+		}
+	}
+	return fmt.Sprintf("dispatch to %s: %d of %d events not accepted; event %d: %v", quoteName(e.Topic), failed, len(e.Errs), first, e.Errs[first])
+}
+
+// Unwrap returns the errors of the events that were not accepted.
+func (e *BatchError) Unwrap() []error {
+	var errs []error
+	for _, err := range e.Errs {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// push sends events to the backend and returns the outcome of each, or an error
+// if none was tried.
+func (d *Durable) push(ctx context.Context, topic string, events []any) ([]error, error) {
+	begin := time.Now()
+	msgs := make([]driver.Message, len(events))
+	for i, event := range events {
+		msg, err := d.message(ctx, topic, event)
+		if err != nil {
+			d.rejected.Add(uint64(len(events)))
+			return nil, err
+		}
+		msgs[i] = msg
+	}
+	errs, err := d.broker.Push(ctx, topic, msgs)
+	if err != nil {
+		errs = make([]error, len(msgs))
+		for i := range errs {
+			errs[i] = err
+		}
+	}
+	for i, err := range errs {
+		if err != nil {
+			errs[i] = fmt.Errorf("dispatch %s to %s: %w", quoteName(msgs[i].ID), quoteName(topic), err)
+		}
+		d.count(statusOf(err))
+		d.observer.dispatched(Observation{Topic: topic, ID: msgs[i].ID, Duration: time.Since(begin), Err: errs[i]})
+	}
+	return errs, nil
+}
+
+// message makes of an event what the backend stores.
+func (d *Durable) message(ctx context.Context, topic string, event any) (driver.Message, error) {
+	if err := checkEvent(topic, event); err != nil {
+		return driver.Message{}, err
+	}
+	if d.isStopping() {
+		return driver.Message{}, ErrStopped
+	}
+	payload, s, err := resolve(ctx, event)
+	if err != nil {
+		return driver.Message{}, err
+	}
+	data, contentType, err := encodePayload(d.codec, payload)
+	if err != nil {
+		return driver.Message{}, fmt.Errorf("dispatch to %s: %w", quoteName(topic), err)
+	}
+	body := envelope{
+		dispatchedAt: time.Now(), maxAttempts: s.maxAttempts,
+		contentType: contentType, headers: s.headers, payload: data,
+	}.encode()
+	if len(body) > d.maxPayload {
+		return driver.Message{}, fmt.Errorf("dispatch to %s: %d bytes, want at most %d: %w", quoteName(topic), len(body), d.maxPayload, ErrTooLarge)
+	}
+	if s.id == "" {
+		s.id = NewID()
+	}
+	return driver.Message{
+		ID: s.id, Delay: s.delay, At: s.at, Body: body,
+		Priority: driver.Priority(s.priority), Conflict: driver.Conflict(s.conflict),
+	}, nil
+}

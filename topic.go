@@ -1,0 +1,80 @@
+package fanfare
+
+import (
+	"context"
+)
+
+// Topic is the declaration of a topic with the type of its events. It is used
+// to dispatch and to handle, on any dispatcher, and keeps both ends to one type:
+//
+//	var OrderPaid = fanfare.NewTopic[Order]("order.paid")
+//
+// The zero value has no name and is refused with ErrNoTopicSpecified.
+type Topic[T any] struct {
+	name string
+}
+
+// NewTopic declares a topic. A name is 1 to 255 bytes of UTF-8; another one is
+// refused where the topic is used.
+func NewTopic[T any](name string) Topic[T] { return Topic[T]{name: name} }
+
+// Name returns the topic's name.
+func (t Topic[T]) Name() string { return t.name }
+
+// Dispatch dispatches an event to d, which may be a [Fanout]. See
+// [Dispatcher].Dispatch. To a [Local] without options it allocates nothing.
+func (t Topic[T]) Dispatch(ctx context.Context, d Target, event T, opts ...EventOption) error {
+	if l, ok := d.(*Local); ok && l != nil && len(opts) == 0 {
+		return dispatchTyped(ctx, l, t.name, event)
+	}
+	if isNil(d) {
+		return ErrNilDispatcher
+	}
+	if len(opts) == 0 {
+		return d.Dispatch(ctx, t.name, event)
+	}
+	return d.Dispatch(ctx, t.name, With(event, opts...))
+}
+
+// DispatchBatch dispatches many events to d, each with the given options. See
+// [Durable.DispatchBatch].
+func (t Topic[T]) DispatchBatch(ctx context.Context, d *Durable, events []T, opts ...EventOption) error {
+	if d == nil {
+		return ErrNilDispatcher
+	}
+	all := make([]any, len(events))
+	for i, event := range events {
+		all[i] = With(event, opts...)
+	}
+	return d.DispatchBatch(ctx, t.name, all)
+}
+
+// Register registers a handler for the topic with d. See [Dispatcher].Register.
+// An event that does not decode into a T goes to the dead letters.
+func (t Topic[T]) Register(ctx context.Context, d Dispatcher, handle func(ctx context.Context, event T) error, opts ...HandlerOption) (*Registration, error) {
+	if isNil(d) {
+		return nil, ErrNilDispatcher
+	}
+	if handle == nil {
+		return nil, ErrNilHandler
+	}
+	return d.Register(ctx, t.name, typedHandler[T](handle), opts...)
+}
+
+// typedHandler makes a Handler of a function for one type.
+type typedHandler[T any] func(ctx context.Context, event T) error
+
+func (h typedHandler[T]) Handle(ctx context.Context, event any) error {
+	v, err := Decode[T](event)
+	if err != nil {
+		return &undecodableError{err: err}
+	}
+	return h(ctx, v)
+}
+
+// undecodableError sends an event to the dead letters because it does not
+// decode into the type of its topic.
+type undecodableError struct{ err error }
+
+func (e *undecodableError) Error() string { return e.err.Error() }
+func (e *undecodableError) Unwrap() error { return e.err }
