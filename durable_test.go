@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/fanfare-go/fanfare"
 	"github.com/fanfare-go/fanfare/driver"
@@ -106,6 +107,17 @@ func TestTooLargeIsRefused(t *testing.T) {
 		require.ErrorIs(t, small.Dispatch(t.Context(), t.Name(), make([]byte, 2000)), fanfare.ErrTooLarge)
 		require.NoError(t, small.Dispatch(t.Context(), t.Name(), make([]byte, 1900)))
 	})
+}
+
+func TestOnlyDispatchingStartsNothing(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	d, err := fanfare.New(drivertest.NewMemory())
+	require.NoError(t, err)
+	require.NoError(t, number.Dispatch(t.Context(), d, 1))
+	l, err := fanfare.NewLocal()
+	require.NoError(t, err)
+	require.ErrorIs(t, number.Dispatch(t.Context(), l, 1), fanfare.ErrNoHandlerFound)
+	require.NoError(t, goleak.Find(before))
 }
 
 func TestUnencodableIsRefused(t *testing.T) {
