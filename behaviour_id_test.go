@@ -162,8 +162,13 @@ func TestConflicts(t *testing.T) {
 		close(release)
 		got.wait(t, 4)
 		eventually(t, func() bool { return o.stats(d).Handled == 4 }, "handled")
-		require.ErrorIs(t, dispatch("refused", "a", fanfare.Replace, 0), fanfare.ErrDuplicate, "in its window")
-		require.Equal(t, []string{"new", "first", "running", "again"}, values())
+		require.ErrorIs(t, dispatch("refused", "a", fanfare.KeepFirst, 0), fanfare.ErrDuplicate, "in its window")
+		for i, c := range []fanfare.Conflict{fanfare.Replace, fanfare.PushBack, fanfare.RunAgain} {
+			require.NoError(t, dispatch(fmt.Sprint("anew", i), "a", c, 0), "it has ended")
+			got.wait(t, 5+i)
+			eventually(t, func() bool { return o.stats(d).Handled == uint64(5+i) }, "handled")
+		}
+		require.Equal(t, []string{"new", "first", "running", "again", "anew0", "anew1", "anew2"}, values())
 	})
 }
 

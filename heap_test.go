@@ -45,6 +45,11 @@ func TestTimersFireInOrderAndOnTime(t *testing.T) {
 			require.True(t, ts.add(c))
 			all = append(all, c)
 		}
+		for n := range 100 {
+			c := &localCopy{due: int64(time.Hour/2) + int64(n*10)} // nanoseconds apart
+			require.True(t, ts.add(c))
+			all = append(all, c)
+		}
 		for _, c := range all {
 			if rand.IntN(3) == 0 {
 				require.True(t, ts.remove(c))

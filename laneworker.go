@@ -68,7 +68,6 @@ func (w *laneWorker[T]) next() bool {
 		}
 		var found bool
 		if w.item, found = q.queue.take(); found {
-			w.expired = false
 			break
 		}
 		if q.closed || w.expired {

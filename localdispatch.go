@@ -11,7 +11,6 @@ import (
 type localDispatch struct {
 	settings
 	l     *Local
-	ctx   context.Context
 	topic string
 	event any
 
@@ -67,10 +66,10 @@ func (l *Local) dispatch(ctx context.Context, topic string, event any) error {
 		l.rejected.Add(1)
 		return err
 	}
-	d := localDispatch{l: l, ctx: ctx, topic: topic, now: l.now()}
-	err := d.resolve(event)
+	d := localDispatch{l: l, topic: topic, now: l.now()}
+	err := d.resolve(ctx, event)
 	if err == nil {
-		err = d.accept()
+		err = d.accept(ctx)
 	}
 	if err != nil || !d.pushed {
 		l.count(statusOf(err))
@@ -81,8 +80,8 @@ func (l *Local) dispatch(ctx context.Context, topic string, event any) error {
 	return err
 }
 
-func (d *localDispatch) resolve(event any) (err error) {
-	d.event, d.settings, err = resolve(d.ctx, event)
+func (d *localDispatch) resolve(ctx context.Context, event any) (err error) {
+	d.event, d.settings, err = resolve(ctx, event)
 	if err != nil {
 		return err
 	}
@@ -102,7 +101,7 @@ func (d *localDispatch) plain() bool {
 	return d.id == "" && d.due == d.now && d.priority == Normal && d.maxAttempts == 0 && len(d.headers) == 0
 }
 
-func (d *localDispatch) accept() error {
+func (d *localDispatch) accept(ctx context.Context) error {
 	for {
 		if d.l.stopping() {
 			return ErrStopped
@@ -111,14 +110,14 @@ func (d *localDispatch) accept() error {
 		if t == nil {
 			return fmt.Errorf("topic %s: %w", quoteName(d.topic), ErrNoHandlerFound)
 		}
-		if err := d.offer(t); err != errForgotten { //nolint:errorlint // never wrapped
+		if err := d.offer(ctx, t); !errors.Is(err, errForgotten) {
 			return err
 		}
 	}
 }
 
 // offer gives the event to a topic, whose last handler may be removed meanwhile.
-func (d *localDispatch) offer(t *localTopic) (err error) {
+func (d *localDispatch) offer(ctx context.Context, t *localTopic) (err error) {
 	r := t.routes.Load()
 	if r == nil {
 		return errForgotten
@@ -128,7 +127,7 @@ func (d *localDispatch) offer(t *localTopic) (err error) {
 	}
 	switch {
 	case d.tracked:
-		return t.ids.accept(d, r)
+		return t.ids.accept(ctx, d, r)
 	case r.straight != nil && d.plain():
 		return d.push(r.lanes[0])
 	}
@@ -137,7 +136,7 @@ func (d *localDispatch) offer(t *localTopic) (err error) {
 		return err
 	}
 	defer d.l.unhold(&p.event)
-	if err := d.runSynchronous(r, p); err != nil {
+	if err := d.runSynchronous(ctx, r, p); err != nil {
 		return err
 	}
 	refused, err := d.spread(r, p)
@@ -205,11 +204,7 @@ func (d *localDispatch) spread(r *routes, p *localParcel) (refused []*localCopy,
 	if p.event.tracked != nil {
 		p.event.tracked.add(copies...)
 	}
-	for _, c := range copies {
-		if !d.l.place(c) {
-			refused = append(refused, c)
-		}
-	}
+	refused = d.l.placeAll(copies, d.due)
 	if len(refused) < len(copies) || d.ran {
 		return refused, nil
 	}
@@ -217,6 +212,23 @@ func (d *localDispatch) spread(r *routes, p *localParcel) (refused []*localCopy,
 		return refused, ErrStopped
 	}
 	return refused, errForgotten
+}
+
+// placeAll lets the copies of an event wait. It returns those that were refused;
+// of an event that is due later all are or none.
+func (l *Local) placeAll(copies []*localCopy, due int64) (refused []*localCopy) {
+	if due > l.now() {
+		if len(copies) == 0 || l.timers.add(copies...) {
+			return nil
+		}
+		return copies
+	}
+	for _, c := range copies {
+		if !c.to.lane.put(c) {
+			refused = append(refused, c)
+		}
+	}
+	return refused
 }
 
 // place lets a copy wait until it is due, or until a worker takes it.
@@ -269,7 +281,7 @@ func (l *Local) end(c *localCopy) {
 }
 
 // runSynchronous calls the synchronous handlers until one fails.
-func (d *localDispatch) runSynchronous(r *routes, p *localParcel) error {
+func (d *localDispatch) runSynchronous(ctx context.Context, r *routes, p *localParcel) error {
 	if d.ran {
 		return nil
 	}
@@ -277,7 +289,7 @@ func (d *localDispatch) runSynchronous(r *routes, p *localParcel) error {
 		if !h.enter() {
 			continue
 		}
-		if err := d.callSynchronous(h, p); err != nil {
+		if err := d.callSynchronous(ctx, h, p); err != nil {
 			return err
 		}
 	}
@@ -285,7 +297,7 @@ func (d *localDispatch) runSynchronous(r *routes, p *localParcel) error {
 	return nil
 }
 
-func (d *localDispatch) callSynchronous(h *localHandler, p *localParcel) error {
+func (d *localDispatch) callSynchronous(ctx context.Context, h *localHandler, p *localParcel) error {
 	began := d.l.stopwatch()
 	c := &localCopy{event: &p.event, content: &p.content, due: d.due}
 	own := &localContext{h: h, copy: c, who: &p.event.identity}
@@ -295,7 +307,7 @@ func (d *localDispatch) callSynchronous(h *localHandler, p *localParcel) error {
 	}
 	err := guard(func() error {
 		d.l.observeStart(own, max(began, c.due)) // also if it is early for an event with a delay
-		ctx := context.WithValue(d.ctx, deliveryKey{}, own)
+		ctx := context.WithValue(ctx, deliveryKey{}, own)
 		if h.timeout > 0 {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeoutCause(ctx, h.timeout, ErrTimeout)

@@ -1,6 +1,7 @@
 package fanfare
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -78,7 +79,7 @@ func (b *idBranch) any(state int32) bool {
 }
 
 // accept decides about a dispatch with an id.
-func (n *localIDs) accept(d *localDispatch, r *routes) error {
+func (n *localIDs) accept(ctx context.Context, d *localDispatch, r *routes) error {
 	p := d.parcel()
 	defer func() {
 		n.unhold(d)
@@ -89,7 +90,7 @@ func (n *localIDs) accept(d *localDispatch, r *routes) error {
 	}()
 	refused, first, err := n.admit(d, r, p)
 	if first { // the synchronous handlers
-		if err := d.runSynchronous(r, p); err != nil {
+		if err := d.runSynchronous(ctx, r, p); err != nil {
 			return err
 		}
 		d.ran = true // also if all of them were removed
@@ -106,6 +107,9 @@ func (n *localIDs) admit(d *localDispatch, r *routes, p *localParcel) (refused [
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	known := n.lookup(d.id)
+	if known != nil && known.closed && d.conflict != KeepFirst {
+		known = nil // it ended: what meets a living event finds none
+	}
 	first = len(r.synchronous) > 0 && !d.ran
 	if known != nil && known != d.held {
 		if !known.takes(d.conflict) {

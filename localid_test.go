@@ -52,14 +52,12 @@ func TestIDIsKnownForTheWindow(t *testing.T) {
 		require.ErrorIs(t, integers.Dispatch(t.Context(), l, 2, ID("x")), ErrDuplicate, "runs")
 		pass(time.Second) // it ended after 3s
 		pass(59 * time.Second)
-		for _, c := range []Conflict{KeepFirst, Replace, PushBack, RunAgain} {
-			require.ErrorIs(t, integers.Dispatch(t.Context(), l, 2, ID("x"), c), ErrDuplicate, "in the window")
-		}
+		require.ErrorIs(t, integers.Dispatch(t.Context(), l, 2, ID("x")), ErrDuplicate, "in the window")
 		pass(500 * time.Millisecond)
 		dispatch(t, l, 2, ID("x"))
 		synctest.Wait()
 		require.Equal(t, []string{"1 1s", "1 2s", "2 1m3s"}, ran.get())
-		require.EqualValues(t, 8, l.Stats().Duplicates)
+		require.EqualValues(t, 5, l.Stats().Duplicates)
 	})
 }
 
@@ -206,7 +204,14 @@ func TestRunAgainWaitsForItsOwnDelayAndIsCanceled(t *testing.T) {
 func TestRunAgainIsKeptByEachLaneThatRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, slow, fast := open(t), &recorder{begin: time.Now()}, &recorder{begin: time.Now()}
-		listen(t, l, func(_ context.Context, n int) error { slow.note(n); <-time.After(time.Minute); return nil })
+		listen(t, l, func(ctx context.Context, n int) error {
+			if d, _ := DeliveryFrom(ctx); !d.DueAt.Equal(time.Now()) {
+				t.Errorf("due at %v, want now", d.DueAt)
+			}
+			slow.note(n)
+			<-time.After(time.Minute)
+			return nil
+		})
 		listen(t, l, func(_ context.Context, n int) error { fast.note(n); return nil }, Concurrency(1))
 		dispatch(t, l, 1, ID("x"))
 		synctest.Wait()
@@ -288,8 +293,6 @@ func TestCancelAndStartHaveOneWinner(t *testing.T) {
 		require.GreaterOrEqual(t, runs, uncanceled)
 		require.LessOrEqual(t, runs, 2*uncanceled+canceled.Load())
 	}
-	require.NotZero(t, canceled.Load())
-	require.NotZero(t, runs)
 }
 
 func TestCanceledEventOfOneLaneNeverRuns(t *testing.T) {

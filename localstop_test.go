@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -66,6 +67,18 @@ func TestStopFinishesWhatIsDueAndReportsTheRest(t *testing.T) {
 	})
 }
 
+func TestStopHandlesWhatIsDueAndHasNotFired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, handled := open(t), 0
+		listen(t, l, func(context.Context, int) error { handled++; return nil })
+		l.timers.running = true // the goroutine never gets its turn
+		dispatch(t, l, 1, Delay(time.Second))
+		pass(time.Second)
+		require.NoError(t, l.Stop(t.Context()))
+		require.Equal(t, 1, handled)
+	})
+}
+
 func TestStopWithNothingLeftBehind(t *testing.T) {
 	require.NoError(t, open(t).Stop(t.Context()), "before anything was registered")
 	require.NoError(t, open(t).Stop(ended(t)), "with a context that has ended")
@@ -77,6 +90,18 @@ func TestStopWithNothingLeftBehind(t *testing.T) {
 	}
 	require.NoError(t, l.Stop(t.Context()))
 	require.Equal(t, 10_000, handled)
+}
+
+func TestStopReturnsAfterItsGoroutines(t *testing.T) {
+	for range 300 {
+		l := open(t)
+		listen(t, l, func(context.Context, int) error { runtime.Gosched(); return nil })
+		for n := range 20 {
+			dispatch(t, l, n)
+		}
+		require.NoError(t, l.Stop(t.Context()))
+		require.Zero(t, pool(l))
+	}
 }
 
 func TestStopDropsWhatFailsMeanwhile(t *testing.T) {

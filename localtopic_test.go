@@ -54,6 +54,7 @@ func TestTopicIsForgottenWithItsLastHandler(t *testing.T) {
 	l := open(t)
 	r := listen(t, l, func(context.Context, int) error { return nil })
 	dispatch(t, l, 1, ID("x"))
+	dispatch(t, l, 1)
 	require.NoError(t, l.Remove(t.Context(), r))
 	require.ErrorIs(t, integers.Dispatch(t.Context(), l, 1), ErrNoHandlerFound)
 	texts, got := NewTopic[string](integers.Name()), make(chan string, 1)
@@ -63,7 +64,7 @@ func TestTopicIsForgottenWithItsLastHandler(t *testing.T) {
 	require.Equal(t, "a", <-got)
 	require.ErrorIs(t, l.Remove(t.Context(), r), ErrNoHandlerFound)
 	require.NoError(t, l.Stop(t.Context()))
-	require.EqualValues(t, 2, l.Stats().Dispatched, "counted also after its lane is gone")
+	require.EqualValues(t, 3, l.Stats().Dispatched, "counted also after its lane is gone")
 }
 
 func TestHandlerGetsWhatIsAcceptedAfterRegister(t *testing.T) {
@@ -83,6 +84,25 @@ func TestHandlerGetsWhatIsAcceptedAfterRegister(t *testing.T) {
 		require.Equal(t, []int{1, 2, 4, 3, 5}, first.get())
 		require.Equal(t, []int{4, 5}, second.get())
 		require.Equal(t, []int{4, 5}, third.get())
+	})
+}
+
+func TestSharedPoolIsMadeAnewAfterItsLastHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, handle := open(t), func(context.Context, int) error { return nil }
+		r := listen(t, l, handle)
+		listen(t, l, handle, Concurrency(1))
+		dispatch(t, l, 1)
+		synctest.Wait()
+		require.Equal(t, 1, pool(l), "parked")
+		require.NoError(t, l.Remove(t.Context(), r))
+		r = listen(t, l, handle)
+		dispatch(t, l, 2)
+		synctest.Wait()
+		require.Equal(t, 1, int(r.owner.(*localHandler).handled.Load()))
+		q := r.owner.(*localHandler).lane.(*lane[int])
+		require.Len(t, q.parked, 1)
+		require.Zero(t, l.Stats().Queued)
 	})
 }
 
@@ -259,8 +279,9 @@ func TestSynchronousHandlerThatPanicsOrExits(t *testing.T) {
 	}
 	fail = func() {}
 	dispatch(t, l, 1, ID("x"))
+	dispatch(t, l, 1)
 	require.NoError(t, l.Stop(t.Context()), "a unit or a handler was lost")
-	require.Equal(t, Stats{Dispatched: 1, Rejected: 1, Started: 4, Handled: 1}, l.Stats())
+	require.Equal(t, Stats{Dispatched: 2, Rejected: 1, Started: 5, Handled: 2}, l.Stats())
 }
 
 func TestAtMostOnceHasNoRetries(t *testing.T) {

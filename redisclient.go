@@ -336,6 +336,9 @@ func (c *redigoClient) with(ctx context.Context, fn func(context.Context, redis.
 
 // conn returns a connection of the pool by the deadline of ctx.
 func (c *redigoClient) conn(ctx context.Context) (redis.Conn, error) {
+	if c.pool == nil {
+		return nil, errors.New("nil pool")
+	}
 	if !c.detached {
 		return c.pool.GetContext(ctx)
 	}

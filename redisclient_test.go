@@ -3,9 +3,12 @@ package fanfare
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -220,6 +223,46 @@ func TestRedigoPoolStaysTheCallers(t *testing.T) {
 	}
 }
 
+func TestRedigoPoolOfNothing(t *testing.T) {
+	for _, pool := range []*redis.Pool{nil, {}} {
+		if _, err := RedigoPool(pool).Do(t.Context(), "PING"); !errors.Is(err, driver.ErrUnavailable) {
+			t.Errorf("Do on pool %v = %v, want ErrUnavailable", pool, err)
+		}
+	}
+}
+
+func TestDialRedisVerifiesTheServer(t *testing.T) {
+	owner := httptest.NewTLSServer(nil) // of a certificate for 127.0.0.1
+	defer owner.Close()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: owner.TLS.Certificates})
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, l, "+PONG\r\n")
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	trusted := x509.NewCertPool()
+	trusted.AddCert(owner.Certificate())
+	for _, tt := range []struct {
+		host string
+		ca   *x509.CertPool
+		ok   bool
+	}{
+		{"127.0.0.1", trusted, true},
+		{"127.0.0.1", x509.NewCertPool(), false}, // an unknown authority
+		{"localhost", trusted, false},            // another host's certificate
+	} {
+		c, err := DialRedis("rediss://"+tt.host+":"+port, redis.DialTLSConfig(&tls.Config{RootCAs: tt.ca}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply, err := c.Do(t.Context(), "PING")
+		if (err == nil) != tt.ok || err != nil && !errors.Is(err, driver.ErrUnavailable) {
+			t.Errorf("PING of %s = %v, %v, want ok %t", tt.host, reply, err, tt.ok)
+		}
+		c.Close()
+	}
+}
+
 // idle makes n idle connections.
 func (c *redigoClient) idle(t *testing.T, n int) {
 	t.Helper()
@@ -289,13 +332,18 @@ func TestReplicaCostsItsConnections(t *testing.T) {
 	}
 }
 
-// fakeServer answers every command with the given bytes.
+// fakeServer answers the first command of every connection with the given bytes.
 func fakeServer(t *testing.T, answer string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	serve(t, l, answer)
+	return l.Addr().String()
+}
+
+func serve(t *testing.T, l net.Listener, answer string) {
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -310,7 +358,6 @@ func fakeServer(t *testing.T, answer string) string {
 		}
 	})
 	t.Cleanup(func() { l.Close(); serving.Wait() })
-	return l.Addr().String()
 }
 
 // Whatever a server says is data: no call panics, hangs or returns it all.

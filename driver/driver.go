@@ -59,15 +59,20 @@ const (
 	High   Priority = 1
 )
 
-// Conflict says how a Push meets a message of the same id that still waits.
+// Conflict says how a Push meets a message of the same id. With all but
+// KeepFirst, an id that is merely known, because it ended within the window, is
+// pushed again: so a Push of these kinds that is repeated after its answer was
+// lost may store the message once more.
 type Conflict uint8
 
 const (
 	// KeepFirst refuses the new message with ErrDuplicate. It is the zero value.
 	KeepFirst Conflict = iota
-	// Replace gives the waiting message the body, due time and priority of the new one.
+	// Replace gives a message that waits the body, due time and priority of the
+	// new one. Where it runs the new one is refused with ErrDuplicate.
 	Replace
-	// PushBack gives the waiting message the due time of the new one, and nothing else.
+	// PushBack gives a message that waits the due time of the new one, and nothing
+	// else. Where it runs the new one is refused with ErrDuplicate.
 	PushBack
 	// RunAgain keeps a message that waits (ErrDuplicate); where it is running,
 	// the new one is kept beside it and waits from when the running one ends.

@@ -16,8 +16,8 @@ var conflictPromises = []promise{
 	{"push back can make a message due sooner", conflictPushBackSooner},
 	{"replace of a running message is a duplicate", func(c *trial) { conflictRunning(c, driver.Replace) }},
 	{"push back of a running message is a duplicate", func(c *trial) { conflictRunning(c, driver.PushBack) }},
-	{"replace in the window is a duplicate", func(c *trial) { conflictEnded(c, driver.Replace) }},
-	{"push back in the window is a duplicate", func(c *trial) { conflictEnded(c, driver.PushBack) }},
+	{"replace in the window is a push", func(c *trial) { conflictEnded(c, driver.Replace) }},
+	{"push back in the window is a push", func(c *trial) { conflictEnded(c, driver.PushBack) }},
 	{"replace of an unknown id is a push", func(c *trial) { conflictUnknown(c, driver.Replace) }},
 	{"push back of an unknown id is a push", func(c *trial) { conflictUnknown(c, driver.PushBack) }},
 	{"replace reaches each copy that waits", conflictReplaceGroups},
@@ -135,7 +135,11 @@ func conflictEnded(c *trial, mode driver.Conflict) {
 	c.needs(c.caps.Conflict, "conflict modes")
 	c.accept(plain("a"))
 	c.end(c.one("a"), driver.Ack)
-	c.refuse(driver.Message{ID: "a", Conflict: mode}, driver.ErrDuplicate)
+	c.accept(driver.Message{ID: "a", Body: []byte("new"), Conflict: mode})
+	d := c.body("a", "new")
+	c.counted(d, 1, 0)
+	c.end(d, driver.Ack)
+	c.refuse(plain("a"), driver.ErrDuplicate)
 	c.drained()
 }
 

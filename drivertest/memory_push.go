@@ -42,7 +42,7 @@ func (m *Memory) push(t *topic, msg driver.Message, now time.Time) error {
 	if t.merge(msg.Conflict, fresh, now) {
 		return nil
 	}
-	if t.knows(msg.ID, now) {
+	if t.lives(msg.ID) || msg.Conflict == driver.KeepFirst && t.knows(msg.ID, now) {
 		return driver.ErrDuplicate
 	}
 	for _, q := range t.receivers() {

@@ -65,6 +65,16 @@ func (t *topic) groups() []string {
 	return names
 }
 
+// lives reports that a message of the id waits or runs.
+func (t *topic) lives(id string) bool {
+	for _, q := range t.queues {
+		if q.live[id] != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // knows reports that a message of the id waits or runs, or ended within the window.
 func (t *topic) knows(id string, now time.Time) bool {
 	for _, q := range t.queues {

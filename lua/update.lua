@@ -2,14 +2,13 @@
 -- a way of their own: replace it, push it back, or run again after it.
 --
 -- KEYS[1]   meta    hash: version of the group list in "v", and others
--- For each group nine more:
+-- For each group eight more:
 --           bodies  hash: id to body, of what waits or runs
---           known   zset: ended id by the time until which it is known (us)
 --           wake    list: a token for a consumer that waits
 --           lanes   three zsets: waiting id by due time (us); high, normal, low
 --           leases  zset: running id by the end of its lease (us)
 --           states  hash: id to "fence:nonce:attempts:failures:lane:due"
---           kept     hash: id to "lane:due:body" of what waits for its end
+--           kept    hash: id to "lane:due:body" of what waits for its end
 -- ARGV[1] version of the group list that KEYS were made from
 -- ARGV[2] "1" if this call repeats one whose answer was lost: then a message
 --         stored with the same body is the one at hand, and was accepted
@@ -25,16 +24,16 @@ local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 
 local groups = {}
-for g = 2, #KEYS, 9 do
+for g = 2, #KEYS, 8 do
   groups[#groups + 1] = {
-    bodies = KEYS[g], known = KEYS[g + 1], wake = KEYS[g + 2],
-    lanes = { [0] = KEYS[g + 3], KEYS[g + 4], KEYS[g + 5] },
-    leases = KEYS[g + 6], states = KEYS[g + 7], kept = KEYS[g + 8],
+    bodies = KEYS[g], wake = KEYS[g + 1],
+    lanes = { [0] = KEYS[g + 2], KEYS[g + 3], KEYS[g + 4] },
+    leases = KEYS[g + 5], states = KEYS[g + 6], kept = KEYS[g + 7],
   }
 end
 for _, q in ipairs(groups) do -- for their types, before the first write
   for _, key in ipairs({ q.bodies, q.states, q.kept }) do redis.call('HLEN', key) end
-  for _, key in ipairs({ q.known, q.leases, q.lanes[0], q.lanes[1], q.lanes[2] }) do redis.call('ZCARD', key) end
+  for _, key in ipairs({ q.leases, q.lanes[0], q.lanes[1], q.lanes[2] }) do redis.call('ZCARD', key) end
   redis.call('LLEN', q.wake)
 end
 
@@ -82,13 +81,12 @@ function act.runagain(q, m)
   redis.call('HSET', q.kept, m.id, table.concat({ m.lane, string.format('%.0f', m.due), m.body }, ':'))
 end
 
--- meet finds the copies that the message may act on, and what is known of its id.
+-- meet finds the copies that the message may act on, and whether there are any.
+-- An id that is only known, because it ended, is met by a new message.
 local function meet(m)
-  local open, living, known, same = {}, false, false, false
+  local open, living, same = {}, false, false
   for _, q in ipairs(groups) do
     local body = redis.call('HGET', q.bodies, m.id)
-    local till = redis.call('ZSCORE', q.known, m.id)
-    known = known or (till and tonumber(till) > now)
     if body then
       local lease = redis.call('ZSCORE', q.leases, m.id)
       local runs = lease and tonumber(lease) > now
@@ -104,14 +102,14 @@ local function meet(m)
       end
     end
   end
-  return open, living or known, repeated and same
+  return open, living, repeated and same
 end
 
 local function push(m)
-  local open, known, same = meet(m)
+  local open, living, same = meet(m)
   for _, q in ipairs(open) do act[m.mode](q, m) end
   if #open > 0 or same then return 1 end
-  if known then return 0 end
+  if living then return 0 end
   for _, q in ipairs(groups) do
     redis.call('HSET', q.bodies, m.id, m.body)
     place(q, m.id, m.lane, m.due)
