@@ -6,11 +6,14 @@ import (
 )
 
 // ability returns the broker of d as one that can do what A says, or
-// ErrUnsupported.
+// ErrUnsupported, or ErrStopped if d has stopped and its connections with it.
 func ability[A any](d *Durable, verb string) (A, error) {
 	a, ok := d.broker.(A)
 	if !ok {
 		return a, fmt.Errorf("%s: %w", verb, ErrUnsupported)
+	}
+	if d.owned != nil && d.isStopping() { // the connections are or will be closed
+		return a, fmt.Errorf("%s: %w", verb, ErrStopped)
 	}
 	return a, nil
 }

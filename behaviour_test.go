@@ -96,10 +96,13 @@ func TestFailureIsTriedAgainWithBackoff(t *testing.T) {
 			return nil
 		}, fanfare.Fixed(60*time.Millisecond), fanfare.MaxAttempts(5))
 		require.NoError(t, err)
-		require.NoError(t, topic.Dispatch(t.Context(), d, 1, fanfare.Header("k", "v")))
+		require.NoError(t, topic.Dispatch(t.Context(), d, 1, fanfare.Header("k", "v"), fanfare.High))
 		all, at := attempts.wait(t, 3), times.wait(t, 3)
 		for i, info := range all {
 			require.Equal(t, i+1, info.Attempt)
+			require.Equal(t, i, info.Failures)
+			require.Equal(t, 5, info.MaxAttempts)
+			require.Equal(t, fanfare.High, info.Priority)
 			require.Equal(t, all[0].ID, info.ID)
 			require.NotEmpty(t, info.ID)
 			require.Equal(t, t.Name(), info.Topic)

@@ -128,7 +128,7 @@ func (e Encoded) GoString() string { return e.String() }
 // Decode returns the event that an untyped handler got as a T: the value
 // itself where it is one, else what it decodes to. In process a value of
 // another type goes through [JSON] and back. Its error matches ErrDecode; a
-// handler that returns it sends the event to the dead letters with [Discard].
+// handler that returns it sends the event to the dead letters, as undecodable.
 func Decode[T any](event any) (T, error) {
 	var v T
 	switch e := event.(type) {

@@ -17,6 +17,11 @@ type Delivery struct {
 	// remember it and refuse a smaller one, which comes from a process that was
 	// overtaken. In process it is the attempt.
 	Fence int64
+	// Failures counts the attempts before that ended with an error; MaxAttempts
+	// is how many may, or [Unlimited].
+	Failures    int
+	MaxAttempts int
+	Priority    Priority
 	// DispatchedAt is by the clock of the process that dispatched the event,
 	// DueAt by the clock of the dispatcher's backend.
 	DispatchedAt time.Time
@@ -35,6 +40,12 @@ func DeliveryFrom(ctx context.Context) (Delivery, bool) {
 		return Delivery{}, false
 	}
 	return s.delivery(), true
+}
+
+// ContextWithDelivery returns a context as a handler gets it, for tests of
+// handlers that ask for their Delivery.
+func ContextWithDelivery(ctx context.Context, d Delivery) context.Context {
+	return context.WithValue(ctx, deliveryKey{}, deliverySource(d))
 }
 
 // deliverySource is what a handler's context carries. In process the Delivery

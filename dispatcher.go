@@ -91,7 +91,7 @@ var (
 	ErrNoHandlerFound = errors.New("no handler found")
 	// ErrGroupTaken reports a second handler for one group of one topic. Give
 	// it a [Group] of its own: each group gets its own copy of each event.
-	ErrGroupTaken = errors.New("the group has a handler here already")
+	ErrGroupTaken = errors.New("the group has a handler here already; give this one a Group of its own")
 	// ErrTopicType reports an event or a handler of another type than the
 	// topic has in this dispatcher.
 	ErrTopicType = errors.New("the topic has another type")
@@ -152,11 +152,18 @@ func (e *StopError) Unwrap() error { return e.Err }
 
 // checkEvent refuses what no dispatcher takes.
 func checkEvent(topic string, event any) error {
-	if topic == "" {
-		return ErrNoTopicSpecified
+	if err := checkTopic(topic); err != nil {
+		return err
 	}
 	if isNil(event) {
 		return ErrNoEventSpecified
+	}
+	return nil
+}
+
+func checkTopic(topic string) error {
+	if topic == "" {
+		return ErrNoTopicSpecified
 	}
 	return driver.CheckName("topic", topic)
 }

@@ -95,9 +95,23 @@ func (d *Durable) Stats() Stats { return d.stats() }
 // gets a copy of every event of the topic, in this and in all other processes,
 // also while no process handles it, until [Queue.Delete].
 func (d *Durable) Register(ctx context.Context, topic string, h Handler, opts ...HandlerOption) (*Registration, error) {
-	cfg, err := d.handlerConfig(topic, h, opts)
+	if err := checkTopic(topic); err != nil {
+		return nil, fmt.Errorf("register: %w", err)
+	}
+	r, err := d.register(ctx, topic, h, opts)
+	if err != nil {
+		return nil, fmt.Errorf("register for %s: %w", quoteName(topic), err)
+	}
+	return r, nil
+}
+
+func (d *Durable) register(ctx context.Context, topic string, h Handler, opts []HandlerOption) (*Registration, error) {
+	cfg, err := d.handlerConfig(h, opts)
 	if err != nil {
 		return nil, err
+	}
+	if ctx == nil {
+		return nil, fmt.Errorf("nil context: %w", ErrInvalid)
 	}
 	c := newConsumer(d, driver.Queue{Topic: topic, Group: cfg.group}, wrapHandler(h, d.middleware), cfg)
 	if err := d.claimPlace(c); err != nil {
@@ -107,20 +121,14 @@ func (d *Durable) Register(ctx context.Context, topic string, h Handler, opts ..
 		d.leavePlace(c)
 		c.leave()
 		close(c.done)
-		return nil, fmt.Errorf("register for %s: %w", quoteName(topic), err)
+		return nil, err
 	}
 	c.start()
 	return &Registration{topic: topic, group: cfg.group, owner: c}, nil
 }
 
-func (d *Durable) handlerConfig(topic string, h Handler, opts []HandlerOption) (handlerConfig, error) {
+func (d *Durable) handlerConfig(h Handler, opts []HandlerOption) (handlerConfig, error) {
 	var none handlerConfig
-	if topic == "" {
-		return none, ErrNoTopicSpecified
-	}
-	if err := driver.CheckName("topic", topic); err != nil {
-		return none, err
-	}
 	if isNil(h) {
 		return none, ErrNilHandler
 	}
@@ -156,7 +164,7 @@ func (d *Durable) claimPlace(c *consumer) error {
 		return ErrStopped
 	}
 	if d.consumers[c.queue] != nil {
-		return fmt.Errorf("topic %s, group %s: %w", quoteName(c.queue.Topic), quoteName(c.queue.Group), ErrGroupTaken)
+		return fmt.Errorf("group %s: %w", quoteName(c.queue.Group), ErrGroupTaken)
 	}
 	d.consumers[c.queue] = c
 	return nil
@@ -179,6 +187,9 @@ func (d *Durable) isStopping() bool {
 // Remove implements [Dispatcher]. The group stays known to the backend and
 // goes on getting events; see [Queue.Delete].
 func (d *Durable) Remove(ctx context.Context, r *Registration) error {
+	if ctx == nil {
+		return fmt.Errorf("remove: nil context: %w", ErrInvalid)
+	}
 	c, ok := (*consumer)(nil), false
 	if r != nil {
 		c, ok = r.owner.(*consumer)
@@ -193,6 +204,9 @@ func (d *Durable) Remove(ctx context.Context, r *Registration) error {
 // until ctx ends, and then gives what they have not finished back to the
 // backend, where other processes find it at once and without an attempt counted.
 func (d *Durable) Stop(ctx context.Context) error {
+	if ctx == nil {
+		return fmt.Errorf("stop: nil context: %w", ErrInvalid)
+	}
 	d.mu.Lock()
 	first := !d.stopping
 	d.stopping = true

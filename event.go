@@ -29,8 +29,12 @@ func With(event any, opts ...EventOption) any {
 	} else {
 		w.event = event
 	}
-	for _, o := range opts {
-		if err := o.applyEvent(&w.settings); err != nil && w.settings.err == nil {
+	for i, o := range opts {
+		err := fmt.Errorf("event option %d is nil: %w", i+1, ErrOption)
+		if o != nil {
+			err = o.applyEvent(&w.settings)
+		}
+		if err != nil && w.settings.err == nil {
 			w.settings.err = err
 		}
 	}
@@ -78,8 +82,8 @@ func (w withOptions) String() string { return fmt.Sprintf("%T with options", w.e
 func (w withOptions) GoString() string { return w.String() }
 
 // Delay lets the event wait for d from when it is dispatched. The resolution is
-// the dispatcher's: a millisecond on Redis, rounded up; nothing ever fires
-// early. Zero or less means now.
+// the dispatcher's, rounded up: a microsecond on Redis. Nothing ever fires early.
+// Zero or less means now. Of several Delay and At the last one counts.
 func Delay(d time.Duration) EventOption {
 	return eventOption(func(s *settings) error {
 		s.delay, s.at, s.timed = max(d, 0), time.Time{}, true
@@ -100,9 +104,10 @@ func At(t time.Time) EventOption {
 }
 
 // ID names the event. While an event of the same topic and id waits or runs,
-// and for the [WithDedupWindow] after it ended, a further one is met as its
-// [Conflict] says: by default it is refused with ErrDuplicate. An id is 1 to 255
-// bytes of UTF-8. Without it an event gets a [NewID].
+// and for the [WithDedupWindow] after it ended, a further one is refused with
+// ErrDuplicate, so that repeating a dispatch is safe; a [Conflict] given with the
+// further one says otherwise. An id is 1 to 255 bytes of UTF-8. Without it an
+// event gets a [NewID].
 func ID(id string) EventOption {
 	return eventOption(func(s *settings) error {
 		if err := driver.CheckName("id", id); err != nil {
@@ -139,8 +144,26 @@ func (p Priority) applyEvent(s *settings) error {
 	return nil
 }
 
-// Conflict says how a dispatch meets an event of the same [ID] that still waits.
-// Where several groups have a copy, each waiting copy is met.
+// Conflict says how a dispatch meets an event of the same [ID]:
+//
+//	            it waits            it runs             it ended, window not over
+//	KeepFirst   ErrDuplicate        ErrDuplicate        ErrDuplicate
+//	Replace     gets the new one's  ErrDuplicate        a new event
+//	            payload and time
+//	PushBack    gets the new one's  ErrDuplicate        a new event
+//	            time
+//	RunAgain    ErrDuplicate        the new one waits   a new event
+//	                                for its end; a
+//	                                second one is
+//	                                ErrDuplicate
+//
+// An event waits until its handler starts, and between its attempts. Where
+// several groups have a copy, each copy is met for itself; the dispatch is
+// accepted if it changed one.
+//
+// A debounce is Replace (the last payload) or PushBack (the first one), each time
+// with the same delay; where ErrDuplicate says that the event runs at this
+// moment, RunAgain has the new one run after it.
 type Conflict uint8
 
 const (
@@ -148,8 +171,7 @@ const (
 	KeepFirst = Conflict(driver.KeepFirst)
 	// Replace gives the waiting event the new payload, time and priority.
 	Replace = Conflict(driver.Replace)
-	// PushBack gives the waiting event the new time and keeps its payload: a
-	// debounce, if each call dispatches with the same delay.
+	// PushBack gives the waiting event the new time and keeps its payload.
 	PushBack = Conflict(driver.PushBack)
 	// RunAgain keeps an event that waits (ErrDuplicate), but while one runs,
 	// keeps the new one to run once more after it.
@@ -224,6 +246,9 @@ func resolve(ctx context.Context, event any) (any, settings, error) {
 	}
 	if w.err != nil {
 		return nil, settings{}, w.err
+	}
+	if w.conflict != KeepFirst && !w.ownID {
+		return nil, settings{}, fmt.Errorf("%w: conflict mode of an event without an ID, which can meet no other", ErrOption)
 	}
 	if !w.timed {
 		if d, ok := w.event.(DelayedEvent); ok {

@@ -32,7 +32,7 @@ func (c *consumer) handle(l *lease) {
 	if e.maxAttempts != 0 {
 		limit = e.maxAttempts
 	}
-	ctx, cancel := c.handlerContext(l, &e)
+	ctx, cancel := c.handlerContext(l, &e, limit)
 	defer cancel(nil)
 	begin := time.Now()
 	c.d.started.Add(1)
@@ -53,12 +53,13 @@ func (c *consumer) handle(l *lease) {
 }
 
 // handlerContext makes the context of one run of the handler.
-func (c *consumer) handlerContext(l *lease, e *envelope) (context.Context, context.CancelCauseFunc) {
-	ctx := context.WithValue(c.work, deliveryKey{}, deliverySource(Delivery{
+func (c *consumer) handlerContext(l *lease, e *envelope, limit int) (context.Context, context.CancelCauseFunc) {
+	ctx := ContextWithDelivery(c.work, Delivery{
 		ID: l.ID, Topic: c.queue.Topic, Group: c.queue.Group,
 		Attempt: l.Attempt, Fence: l.Fence,
+		Failures: l.Failures, MaxAttempts: limit, Priority: Priority(l.Priority),
 		DispatchedAt: e.dispatchedAt, DueAt: l.Due, Headers: e.headers,
-	}))
+	})
 	ctx, cancel := context.WithCancelCause(ctx)
 	l.canceled(cancel)
 	if c.cfg.timeout == 0 {

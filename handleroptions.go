@@ -139,7 +139,7 @@ func (n AttemptLimit) check() error {
 		return nil
 	}
 	if err := between(int(n), 1, 1<<30); err != nil {
-		return fmt.Errorf("%w: MaxAttempts: %w", ErrOption, err)
+		return fmt.Errorf("%w: MaxAttempts: %w, or Unlimited", ErrOption, err)
 	}
 	return nil
 }

@@ -328,8 +328,8 @@ func TestLockerOptions(t *testing.T) {
 			t.Errorf("with a wrong %s: NewRedisLocker = %v, want ErrOption with its name", tt.name, err)
 		}
 	}
-	if _, err := fanfare.NewRedisLocker(nil); !errors.Is(err, fanfare.ErrInvalid) {
-		t.Errorf("NewRedisLocker(nil) = %v, want ErrInvalid", err)
+	if _, err := fanfare.NewRedisLocker(nil); !errors.Is(err, fanfare.ErrOption) {
+		t.Errorf("NewRedisLocker(nil) = %v, want ErrOption", err)
 	}
 }
 

@@ -26,7 +26,7 @@ import (
 // holder is gone is never free until FastForward.
 func NewRedisLocker(c RedisClient, opts ...LockerOption) (Locker, error) {
 	if isNil(c) {
-		return nil, fmt.Errorf("NewRedisLocker: nil client: %w", ErrInvalid)
+		return nil, fmt.Errorf("NewRedisLocker: nil client: %w", ErrOption)
 	}
 	l := &redisLocker{client: c, lockerConfig: lockerConfig{ttl: 10 * time.Second, prefix: "fanfare"}}
 	for i, o := range opts {

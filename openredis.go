@@ -21,11 +21,12 @@ func NewRedis(client RedisClient, opts ...Option) (*Durable, error) {
 }
 
 // OpenRedis is NewRedis over the server at address, "host:port" or a URL as
-// [DialRedis] takes it, with connections of its own that Stop closes.
+// [DialRedis] takes it, with connections of its own that Stop closes: what looks at
+// queues, such as Status, then returns ErrStopped.
 func OpenRedis(address string, opts ...Option) (*Durable, error) {
 	client, err := DialRedis(address)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrOption, err)
+		return nil, fmt.Errorf("open redis: %w: %w", ErrOption, err)
 	}
 	d, err := NewRedis(client, opts...)
 	if err != nil {

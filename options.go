@@ -88,7 +88,7 @@ func newConfig(k kind, opts []Option) (config, error) {
 func option(name string, kinds kind, set func(*config) error) Option {
 	return func(c *config) error {
 		if c.kind&kinds == 0 {
-			return fmt.Errorf("%s: this dispatcher has no use for it: %w", name, ErrUnsupported)
+			return fmt.Errorf("%s: it is for another kind of dispatcher: %w", name, ErrUnsupported)
 		}
 		if err := set(c); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -195,7 +195,10 @@ func WithMaxRetry(n int) Option {
 			return nil
 		}
 		c.maxAttempts = n + 1
-		return between(n, 0, 1<<30)
+		if err := between(n, 0, 1<<30); err != nil {
+			return fmt.Errorf("%w, or Unlimited", err)
+		}
+		return nil
 	})
 }
 

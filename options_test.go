@@ -69,6 +69,8 @@ func TestWrongEventOptionsAreErrorsOfTheDispatch(t *testing.T) {
 	_, err := number.Register(t.Context(), d, func(context.Context, int) error { return errors.New("must not run") })
 	require.NoError(t, err)
 	for name, o := range map[string]fanfare.EventOption{
+		"nil":             nil,
+		"lonely conflict": fanfare.Replace,
 		"empty id":        fanfare.ID(""),
 		"long id":         fanfare.ID(string(make([]byte, 256))),
 		"id no UTF-8":     fanfare.ID("\xff"),

@@ -109,8 +109,7 @@ func judge(err error, failures, maxAttempts int, backoff Backoff) verdict {
 	if errors.As(err, &discarded) {
 		return verdict{outcome: dead, reason: ReasonDiscarded}
 	}
-	var undecodable *undecodableError
-	if errors.As(err, &undecodable) {
+	if errors.Is(err, ErrDecode) {
 		return verdict{outcome: dead, reason: ReasonUndecodable}
 	}
 	if maxAttempts != Unlimited && failures+1 >= maxAttempts {

@@ -26,8 +26,8 @@ func (d *Durable) dispatchOne(ctx context.Context, topic string, event any) erro
 }
 
 // DispatchBatch dispatches many events of one topic in as few steps as the
-// backend has: on Redis up to some hundred at once. Each event is accepted or
-// refused for itself. It returns nil if all are accepted, a *[BatchError] with
+// backend has: on Redis up to 500 at once. Each event is accepted or refused for
+// itself, also where it is nil, too large or has a wrong option. It returns nil if all are accepted, a *[BatchError] with
 // the outcome of each, or another error if nothing was tried.
 func (d *Durable) DispatchBatch(ctx context.Context, topic string, events []any) error {
 	events, err := d.throughMiddleware(ctx, topic, events)
@@ -100,57 +100,65 @@ func (e *BatchError) Unwrap() []error {
 // if none was tried.
 func (d *Durable) push(ctx context.Context, topic string, events []any) ([]error, error) {
 	begin := time.Now()
-	msgs := make([]driver.Message, len(events))
-	for i, event := range events {
-		msg, err := d.message(ctx, topic, event)
-		if err != nil {
-			d.rejected.Add(uint64(len(events)))
-			return nil, err
-		}
-		msgs[i] = msg
+	if ctx == nil {
+		return nil, fmt.Errorf("dispatch: nil context: %w", ErrInvalid)
 	}
-	errs, err := d.broker.Push(ctx, topic, msgs)
-	if err != nil {
-		errs = make([]error, len(msgs))
-		for i := range errs {
-			errs[i] = err
+	if err := checkTopic(topic); err != nil {
+		return nil, err
+	}
+	if d.isStopping() {
+		return nil, ErrStopped
+	}
+	ids, errs := make([]string, len(events)), make([]error, len(events))
+	msgs, place := make([]driver.Message, 0, len(events)), make([]int, 0, len(events))
+	for i, event := range events {
+		msg, err := d.message(ctx, event)
+		ids[i], errs[i] = msg.ID, err
+		if err == nil {
+			msgs, place = append(msgs, msg), append(place, i)
+		}
+	}
+	if len(msgs) > 0 {
+		outcomes, err := d.broker.Push(ctx, topic, msgs)
+		for n, i := range place {
+			if errs[i] = err; err == nil {
+				errs[i] = outcomes[n]
+			}
 		}
 	}
 	for i, err := range errs {
 		if err != nil {
-			errs[i] = fmt.Errorf("dispatch %s to %s: %w", quoteName(msgs[i].ID), quoteName(topic), err)
+			errs[i] = fmt.Errorf("dispatch %s to %s: %w", quoteName(ids[i]), quoteName(topic), err)
 		}
 		d.count(statusOf(err))
-		d.observer.dispatched(Observation{Topic: topic, ID: msgs[i].ID, Duration: time.Since(begin), Err: errs[i]})
+		d.observer.dispatched(Observation{Topic: topic, ID: ids[i], Duration: time.Since(begin), Err: errs[i]})
 	}
 	return errs, nil
 }
 
 // message makes of an event what the backend stores.
-func (d *Durable) message(ctx context.Context, topic string, event any) (driver.Message, error) {
-	if err := checkEvent(topic, event); err != nil {
-		return driver.Message{}, err
-	}
-	if d.isStopping() {
-		return driver.Message{}, ErrStopped
+func (d *Durable) message(ctx context.Context, event any) (driver.Message, error) {
+	if isNil(event) {
+		return driver.Message{}, ErrNoEventSpecified
 	}
 	payload, s, err := resolve(ctx, event)
 	if err != nil {
 		return driver.Message{}, err
 	}
+	if s.id == "" {
+		s.id = NewID()
+	}
+	refused := driver.Message{ID: s.id}
 	data, contentType, err := encodePayload(d.codec, payload)
 	if err != nil {
-		return driver.Message{}, fmt.Errorf("dispatch to %s: %w", quoteName(topic), err)
+		return refused, err
 	}
 	body := envelope{
 		dispatchedAt: time.Now(), maxAttempts: s.maxAttempts,
 		contentType: contentType, headers: s.headers, payload: data,
 	}.encode()
 	if len(body) > d.maxPayload {
-		return driver.Message{}, fmt.Errorf("dispatch to %s: %d bytes, want at most %d: %w", quoteName(topic), len(body), d.maxPayload, ErrTooLarge)
-	}
-	if s.id == "" {
-		s.id = NewID()
+		return refused, fmt.Errorf("%d bytes, want at most %d: %w", len(body), d.maxPayload, ErrTooLarge)
 	}
 	return driver.Message{
 		ID: s.id, Delay: s.delay, At: s.at, Body: body,

@@ -5,9 +5,14 @@ import (
 )
 
 // Topic is the declaration of a topic with the type of its events. It is used
-// to dispatch and to handle, on any dispatcher, and keeps both ends to one type:
+// to dispatch and to handle, on any dispatcher, and keeps both ends of a program
+// to one type:
 //
 //	var OrderPaid = fanfare.NewTopic[Order]("order.paid")
+//
+// A [Local] refuses events and handlers of another type with ErrTopicType. A
+// durable dispatcher cannot know what other programs dispatch: what does not
+// decode into a T goes to the dead letters, and what does is a T.
 //
 // The zero value has no name and is refused with ErrNoTopicSpecified.
 type Topic[T any] struct {
@@ -67,14 +72,7 @@ type typedHandler[T any] func(ctx context.Context, event T) error
 func (h typedHandler[T]) Handle(ctx context.Context, event any) error {
 	v, err := Decode[T](event)
 	if err != nil {
-		return &undecodableError{err: err}
+		return err
 	}
 	return h(ctx, v)
 }
-
-// undecodableError sends an event to the dead letters because it does not
-// decode into the type of its topic.
-type undecodableError struct{ err error }
-
-func (e *undecodableError) Error() string { return e.err.Error() }
-func (e *undecodableError) Unwrap() error { return e.err }
