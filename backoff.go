@@ -43,6 +43,7 @@ func Fixed(d time.Duration) Backoff {
 // each further one, but at most for limit. jitter, from 0 to 1, is the part of
 // each wait that is left to chance, so that events that failed together do not
 // come back together: with 0.5 the wait is between half of it and all of it.
+// A negative wait is none, and a jitter outside of 0 to 1 is the nearest of them.
 func Exponential(base, limit time.Duration, jitter float64) Backoff {
 	jitter = min(max(jitter, 0), 1)
 	return func(failures int) time.Duration {

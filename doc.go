@@ -48,8 +48,10 @@ and runtime.Goexit are errors. Events that are given up become dead letters, whi
 # Groups
 
 On a durable dispatcher every [Group] of a topic gets its own copy of each event
-from when it is first registered, and the processes that register for it share the
-work. In process every handler gets every event.
+from when it is first registered, or made by [Queue.Create], and the processes
+that register for it share the work. While a topic has no group its events wait
+for the group "default", and for no other. In process every handler gets every
+event.
 
 # Concurrency
 

@@ -88,7 +88,7 @@ func (c *consumer) judge(ctx context.Context, l *lease, limit int, err error) ve
 
 // report hands the result of an event to the settler.
 func (c *consumer) report(l *lease, e *envelope, v verdict, err error) {
-	s := driver.Settlement{Receipt: l.Receipt, Verb: driver.Ack}
+	s := driver.Settlement{Receipt: l.Receipt, Verb: driver.Ack, Error: errorText(err)}
 	switch v.outcome {
 	case retry:
 		s.Verb, s.Delay, s.At = driver.Retry, v.delay, v.at
@@ -96,9 +96,6 @@ func (c *consumer) report(l *lease, e *envelope, v verdict, err error) {
 		s.Verb, s.Reason = driver.Bury, v.reason
 	case release:
 		s.Verb = driver.Release
-	}
-	if err != nil {
-		s.Error = truncate(err.Error(), maxError)
 	}
 	r := result{lease: l, Settlement: s, wait: v.delay, err: err}
 	if !v.at.IsZero() {

@@ -62,8 +62,8 @@ func Group(name string) HandlerOption {
 }
 
 // Concurrency bounds how many events the handler handles at once in this
-// process. The default is [WithParallelThreshold], which in process all
-// handlers of a topic share.
+// process: 1 to 100,000. The default is [WithParallelThreshold], which in process
+// all handlers of a topic share.
 func Concurrency(n int) HandlerOption {
 	return handlerOption(func(c *handlerConfig) error {
 		c.concurrency = n
@@ -77,7 +77,8 @@ func Concurrency(n int) HandlerOption {
 // Timeout ends the context of a handler that takes longer than d, with the
 // cause ErrTimeout; its error, if it returns one then, is like any other. There
 // is no other way to end a handler in Go: one that ignores its context keeps its
-// place until it returns. The default is [WithTaskMaxDuration].
+// place until it returns. It is at least 1ms; the default is
+// [WithTaskMaxDuration].
 func Timeout(d time.Duration) HandlerOption {
 	return handlerOption(func(c *handlerConfig) error {
 		c.timeout = d
@@ -91,7 +92,7 @@ func Timeout(d time.Duration) HandlerOption {
 // Lease sets for how long an event that is handled stays hidden from other
 // processes. It is renewed while the handler runs, however long that is, so it
 // bounds only how late the events of a process that died come back: by lease +
-// 1s. The default is [WithLease].
+// 1s. It is 1s to 24h; the default is [WithLease]. Durable dispatchers only.
 func Lease(d time.Duration) HandlerOption {
 	return handlerOption(func(c *handlerConfig) error {
 		c.lease = d
@@ -104,7 +105,7 @@ func Lease(d time.Duration) HandlerOption {
 
 // AtMostOnce has events removed from the backend before the handler runs: an
 // event is never handled twice, and it is lost if the handler fails or its
-// process dies.
+// process dies. In process it means no retries. [MaxAttempts] has no effect then.
 func AtMostOnce() HandlerOption {
 	return handlerOption(func(c *handlerConfig) error {
 		c.atMostOnce = true

@@ -35,21 +35,28 @@ func (c *localContext) Value(key any) any {
 func (c *localContext) String() string { return "fanfare.Local handler of " + quoteName(c.h.t.name) }
 
 func (c *localContext) delivery() Delivery {
-	d := Delivery{
-		ID:      c.who.get(),
-		Topic:   c.h.t.name,
-		Group:   c.h.group,
-		Attempt: c.copy.failures() + 1,
+	content, failures := c.content(), c.copy.failures()
+	return Delivery{
+		ID:           c.who.get(),
+		Topic:        c.h.t.name,
+		Group:        c.h.group,
+		Attempt:      failures + 1,
+		Fence:        int64(failures) + 1,
+		Failures:     failures,
+		MaxAttempts:  c.h.attempts(&content),
+		Priority:     content.priority,
+		DispatchedAt: c.h.l.wall(content.dispatched),
+		DueAt:        c.h.l.wall(c.due()),
+		Headers:      content.headers,
 	}
-	d.Fence = int64(d.Attempt)
+}
+
+// content returns what is known of the event but its payload.
+func (c *localContext) content() localContent {
 	if c.copy == nil {
-		d.DispatchedAt = c.h.l.wall(c.at)
-		d.DueAt = d.DispatchedAt
-		return d
+		return localContent{dispatched: c.at}
 	}
-	d.DispatchedAt, d.DueAt = c.h.l.wall(c.copy.content.dispatched), c.h.l.wall(c.copy.due)
-	d.Headers = c.copy.content.headers
-	return d
+	return *c.copy.content
 }
 
 func (c *localContext) due() int64 {

@@ -31,12 +31,15 @@ func TestDeliveryOfALocalEvent(t *testing.T) {
 			}, opts...)
 		}
 		for _, tt := range []struct {
-			id    string
-			delay time.Duration
-			opts  []EventOption
+			id       string
+			delay    time.Duration
+			limit    int
+			priority Priority
+			opts     []EventOption
 		}{
 			{},
-			{opts: []EventOption{High}},
+			{priority: High, opts: []EventOption{High}},
+			{limit: 7, opts: []EventOption{MaxAttempts(7)}},
 			{id: "x", opts: []EventOption{ID("x")}},
 			{id: "y", delay: time.Hour, opts: []EventOption{ID("y"), Delay(time.Hour), Header("k", "v")}},
 			{delay: time.Hour, opts: []EventOption{Delay(time.Hour)}},
@@ -56,6 +59,9 @@ func TestDeliveryOfALocalEvent(t *testing.T) {
 				}
 				require.Equal(t, integers.Name(), d.Topic)
 				require.EqualValues(t, d.Attempt, d.Fence)
+				require.Equal(t, d.Attempt-1, d.Failures)
+				require.Equal(t, max(tt.limit, 4), d.MaxAttempts, "the event's, or the default")
+				require.Equal(t, tt.priority, d.Priority)
 				require.True(t, d.DispatchedAt.Equal(begin))
 				due := begin.Add(tt.delay)
 				if d.Attempt == 2 {

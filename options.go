@@ -176,7 +176,8 @@ func WithDispatchMiddleware(m ...DispatchMiddleware) Option {
 
 // WithMaxQueued bounds the events that are accepted in process and not yet
 // finished: ready, running, delayed, or waiting for a retry. One more is refused
-// with ErrMaxQueuedEventsReached. The default is 100,000.
+// with ErrMaxQueuedEventsReached. It is at least 1; the default is 100,000. In
+// process only.
 func WithMaxQueued(n int) Option {
 	return option("WithMaxQueued", local, func(c *config) error {
 		c.maxQueued = n
@@ -217,7 +218,8 @@ func WithBackoff(b Backoff) Option {
 
 // WithParallelThreshold bounds the goroutines that handle the events of one
 // topic in process, and of one topic and group on a durable dispatcher. A
-// handler's [Concurrency] replaces it. The default is 200 and 40.
+// handler's [Concurrency] replaces it. It is 1 to 100,000; the default is 200 in
+// process and 40 on durable dispatchers.
 func WithParallelThreshold(n int) Option {
 	return option("WithParallelThreshold", everyKind, func(c *config) error {
 		c.concurrency = n
@@ -228,7 +230,7 @@ func WithParallelThreshold(n int) Option {
 const maxConcurrency = 100_000
 
 // WithTaskMaxDuration sets the [Timeout] of handlers that have none of their
-// own. The default is none.
+// own. It is at least 1ms; the default is none.
 func WithTaskMaxDuration(d time.Duration) Option {
 	return option("WithTaskMaxDuration", everyKind, func(c *config) error {
 		c.timeout = d
@@ -239,8 +241,8 @@ func WithTaskMaxDuration(d time.Duration) Option {
 // WithTickerInterval sets the longest sleep between two looks at a queue. It is
 // not the resolution of delays: a dispatcher knows the next due time and wakes
 // for it, and is woken by new events. It bounds how late an event is when such a
-// wake-up is lost. The default is 2s on durable dispatchers, where a look costs
-// the backend a command, and 1m in process.
+// wake-up is lost. It is 10ms to 1h; the default is 2s on durable dispatchers,
+// where a look costs the backend a command, and 1m in process.
 func WithTickerInterval(d time.Duration) Option {
 	return option("WithTickerInterval", everyKind, func(c *config) error {
 		c.interval = d
@@ -249,7 +251,7 @@ func WithTickerInterval(d time.Duration) Option {
 }
 
 // WithIdleTimeout sets after how long without work a goroutine of a topic's pool
-// ends, in process. The default is 10s.
+// ends. It is at least 1ms; the default is 10s. In process only.
 func WithIdleTimeout(d time.Duration) Option {
 	return option("WithIdleTimeout", local, func(c *config) error {
 		c.idle = d
@@ -259,8 +261,8 @@ func WithIdleTimeout(d time.Duration) Option {
 
 // WithDedupWindow sets for how long the [ID] of an event that has ended stays
 // known: a dispatch with it is refused with ErrDuplicate. It must be longer than
-// any dispatch is repeated after its answer was lost. The default is 1m. A
-// broker given to [New] has its own.
+// any dispatch is repeated after its answer was lost. It is at least 1s; the
+// default is 1m. A broker given to [New] has its own.
 func WithDedupWindow(d time.Duration) Option {
 	return option("WithDedupWindow", local|redisKind, func(c *config) error {
 		c.window = d
@@ -271,7 +273,7 @@ func WithDedupWindow(d time.Duration) Option {
 // WithOnDrop calls f for each event that is given up in process: its attempts
 // are used up, its handler returned [Discard], or the dispatcher was stopped
 // before it was due. f is called by the goroutine that found out and should
-// return soon.
+// return soon. In process only: durable dispatchers keep dead letters.
 func WithOnDrop(f func(Dropped)) Option {
 	return option("WithOnDrop", local, func(c *config) error {
 		if f == nil {
@@ -282,8 +284,8 @@ func WithOnDrop(f func(Dropped)) Option {
 	})
 }
 
-// WithLease sets the [Lease] of handlers that have none of their own. The
-// default is 30s.
+// WithLease sets the [Lease] of handlers that have none of their own. It is 1s to
+// 24h; the default is 30s. Durable dispatchers only.
 func WithLease(d time.Duration) Option {
 	return option("WithLease", everDurable, func(c *config) error {
 		c.lease = d
@@ -297,7 +299,8 @@ const (
 )
 
 // WithCodec sets how payloads become bytes. The default is [JSON]. Events that
-// are stored with the name of another codec but JSON do not decode.
+// are stored with the name of another codec but JSON do not decode. Durable
+// dispatchers only.
 func WithCodec(codec Codec) Option {
 	return option("WithCodec", everDurable, func(c *config) error {
 		if codec == nil || codec.Name() == "" || len(codec.Name()) > 255 {
@@ -309,7 +312,8 @@ func WithCodec(codec Codec) Option {
 }
 
 // WithMaxPayload bounds an encoded event with its headers, in bytes; a greater
-// one is refused with ErrTooLarge before anything is sent. The default is 1 MiB.
+// one is refused with ErrTooLarge before anything is sent. It is 1 KiB to 256
+// MiB; the default is 1 MiB. Durable dispatchers only.
 func WithMaxPayload(n int) Option {
 	return option("WithMaxPayload", everDurable, func(c *config) error {
 		c.maxPayload = n
@@ -318,7 +322,8 @@ func WithMaxPayload(n int) Option {
 }
 
 // WithPrefix sets what the names of all Redis keys begin with, so that several
-// applications share a server without meeting. The default is "fanfare".
+// applications share a server without meeting: 1 to 64 letters, digits and
+// characters of "_.-:". The default is "fanfare". On Redis only.
 func WithPrefix(prefix string) Option {
 	return option("WithPrefix", redisKind, func(c *config) error {
 		c.prefix = prefix
@@ -327,7 +332,8 @@ func WithPrefix(prefix string) Option {
 }
 
 // WithUnhealthyAfter sets for how long the oldest due event of a topic handled
-// here may wait before Health reports ErrUnhealthy. The default is 1m.
+// here may wait before Health reports ErrUnhealthy. It is at least 1ms; the
+// default is 1m. Durable dispatchers only.
 func WithUnhealthyAfter(d time.Duration) Option {
 	return option("WithUnhealthyAfter", everDurable, func(c *config) error {
 		c.unhealthy = d
