@@ -25,10 +25,12 @@ deps: ## install the servers the tests need (root on Debian or Ubuntu), else nam
 	fi; \
 	echo 'deps: redis-server is missing: tests that need it are skipped, or fail with CI=true'
 
-# -count=1: a cached result knows nothing of the servers that are there now.
+# -count=1: a cached result knows nothing of the servers that are there now. The
+# tests on miniredis with the build tag !race run in a second go.
 test: deps ## test every module; the last line counts, the lines above it name skips and their cure
 	@set -o pipefail; go build -o bin/testsum ./internal/cmd/testsum && \
-	{ $(IN_MODULES) go test $(RACE) -count=1 -timeout 10m -json ./...; } | bin/testsum
+	{ $(IN_MODULES) go test $(RACE) -count=1 -timeout 10m -json ./...; \
+	[ -z "$(RACE)" ] || go test -count=1 -timeout 10m -json -run OnMiniredis .; } | bin/testsum
 
 check: fmt-check vet lint tidy-check test ## all that CI runs, and the main example
 	@if [ -d example/shop ]; then go run ./example/shop; fi

@@ -12,7 +12,7 @@ var benchTopic = NewTopic[int]("bench")
 // benchLocal returns a dispatcher with n handlers that count, and the counter.
 func benchLocal(b *testing.B, n int) (*Local, *atomic.Int64) {
 	b.Helper()
-	l, err := NewLocal(WithMaxQueued(1 << 40))
+	l, err := NewLocal(WithMaxQueued(1 << 30))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -139,11 +139,10 @@ func TestInstantEventsTouchNoHeap(t *testing.T) {
 func TestDelayedEventsOfADayAreOnTimeAndInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const events = 100_000
-		l, begin, last, early, late := open(t, WithMaxQueued(events), WithTickerInterval(time.Hour)), time.Now(), time.Duration(-1), 0, 0
-		handled := 0
-		listen(t, l, func(ctx context.Context, n int) error {
-			due, now := time.Duration(n), time.Since(begin)
-			switch {
+		l, begin, last := open(t, WithMaxQueued(events), WithTickerInterval(time.Hour)), time.Now(), time.Duration(-1)
+		handled, early, late, topic := 0, 0, 0, NewTopic[time.Duration]("day")
+		_, err := topic.Register(t.Context(), l, func(_ context.Context, due time.Duration) error {
+			switch now := time.Since(begin); {
 			case now < due:
 				early++
 			case now > due:
@@ -156,13 +155,13 @@ func TestDelayedEventsOfADayAreOnTimeAndInOrder(t *testing.T) {
 			handled++
 			return nil
 		}, Concurrency(1))
+		require.NoError(t, err)
 		for range events {
 			due := time.Duration(rand.Int64N(int64(24 * time.Hour)))
-			dispatch(t, l, int(due), Delay(due))
+			require.NoError(t, topic.Dispatch(t.Context(), l, due, Delay(due)))
 		}
-		require.ErrorIs(t, integers.Dispatch(t.Context(), l, 0, Delay(1)), ErrMaxQueuedEventsReached, "delayed ones count")
+		require.ErrorIs(t, topic.Dispatch(t.Context(), l, 0, Delay(1)), ErrMaxQueuedEventsReached, "delayed ones count")
 		pass(24 * time.Hour)
-		synctest.Wait()
 		require.Equal(t, []int{events, 0, 0}, []int{handled, early, late}, "handled, early, late")
 		require.Zero(t, l.Stats().Queued)
 	})

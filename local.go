@@ -158,7 +158,8 @@ func (l *Local) register(topic string, kind eventKind, h *localHandler) error {
 	return nil
 }
 
-// Remove implements [Dispatcher].
+// Remove implements [Dispatcher]. Called by the handler itself, with its context,
+// it does not wait: that would be for its own end.
 func (l *Local) Remove(ctx context.Context, r *Registration) error {
 	if ctx == nil {
 		return fmt.Errorf("remove: nil context: %w", ErrInvalid)
@@ -183,6 +184,9 @@ func (l *Local) remove(ctx context.Context, h *localHandler) error {
 	}
 	for range plain {
 		l.release()
+	}
+	if caller, ok := ctx.Value(deliveryKey{}).(*localContext); ok && caller.h == h {
+		return nil
 	}
 	select {
 	case <-h.idle:

@@ -21,63 +21,55 @@ func TestDeliveryOfALocalEvent(t *testing.T) {
 				opts = append(opts, Concurrency(1))
 			}
 			listen(t, l, func(ctx context.Context, _ int) error {
-				d, ok := DeliveryFrom(ctx)
-				require.True(t, ok)
-				got.add(d)
-				if d.Attempt == 1 {
+				d, _ := DeliveryFrom(ctx)
+				if got.add(d); d.Attempt == 1 {
 					return io.EOF
 				}
 				return nil
 			}, opts...)
 		}
 		for _, tt := range []struct {
-			id       string
-			delay    time.Duration
-			limit    int
-			priority Priority
-			opts     []EventOption
+			want  Delivery // of the first attempt; without ID: any
+			delay time.Duration
+			opts  []EventOption
 		}{
-			{},
-			{priority: High, opts: []EventOption{High}},
-			{limit: 7, opts: []EventOption{MaxAttempts(7)}},
-			{id: "x", opts: []EventOption{ID("x")}},
-			{id: "y", delay: time.Hour, opts: []EventOption{ID("y"), Delay(time.Hour), Header("k", "v")}},
-			{delay: time.Hour, opts: []EventOption{Delay(time.Hour)}},
+			{want: Delivery{MaxAttempts: 4}},
+			{want: Delivery{MaxAttempts: 4, Priority: High}, opts: []EventOption{High}},
+			{want: Delivery{MaxAttempts: 7}, opts: []EventOption{MaxAttempts(7)}},
+			{want: Delivery{MaxAttempts: 4, ID: "x"}, opts: []EventOption{ID("x")}},
+			{want: Delivery{MaxAttempts: 4, ID: "y", Headers: map[string]string{"k": "v"}}, delay: time.Hour,
+				opts: []EventOption{ID("y"), Delay(time.Hour), Header("k", "v")}},
+			{want: Delivery{MaxAttempts: 4}, delay: time.Hour, opts: []EventOption{Delay(time.Hour)}},
 		} {
-			begin := time.Now()
 			got.all = nil
+			tt.want.Topic, tt.want.DispatchedAt, tt.want.DueAt = integers.Name(), time.Now(), time.Now().Add(tt.delay)
 			dispatch(t, l, 7, tt.opts...)
 			pass(2 * time.Hour)
-			all := got.get()
-			require.Len(t, all, 8)
-			groups := map[string]int{}
-			for _, d := range all {
-				require.NotEmpty(t, d.ID)
-				require.Equal(t, all[0].ID, d.ID, "handlers and attempts of one event share its id")
-				if tt.id != "" {
-					require.Equal(t, tt.id, d.ID)
-				}
-				require.Equal(t, integers.Name(), d.Topic)
-				require.EqualValues(t, d.Attempt, d.Fence)
-				require.Equal(t, d.Attempt-1, d.Failures)
-				require.Equal(t, max(tt.limit, 4), d.MaxAttempts, "the event's, or the default")
-				require.Equal(t, tt.priority, d.Priority)
-				require.True(t, d.DispatchedAt.Equal(begin))
-				due := begin.Add(tt.delay)
-				if d.Attempt == 2 {
-					due = due.Add(time.Minute)
-				}
-				require.True(t, d.DueAt.Equal(due), "due at %v, want %v", d.DueAt, due)
-				if tt.id == "y" {
-					require.Equal(t, map[string]string{"k": "v"}, d.Headers)
-				} else {
-					require.Empty(t, d.Headers)
-				}
-				groups[d.Group] += d.Attempt
-			}
-			require.Equal(t, map[string]int{"0": 3, "1": 3, "2": 3, "3": 3}, groups)
+			checkDeliveries(t, tt.want, got.get())
 		}
 	})
+}
+
+// checkDeliveries checks those of two attempts of each of four handlers, a
+// minute apart.
+func checkDeliveries(t *testing.T, want Delivery, all []Delivery) {
+	t.Helper()
+	require.Len(t, all, 8)
+	require.NotEmpty(t, all[0].ID)
+	if want.ID == "" {
+		want.ID = all[0].ID // handlers and attempts of one event share it
+	}
+	attempts := map[string]int{}
+	for _, d := range all {
+		attempts[d.Group] += d.Attempt
+		want, due := want, want.DueAt.Add(time.Duration(d.Attempt-1)*time.Minute)
+		require.True(t, d.DispatchedAt.Equal(want.DispatchedAt))
+		require.True(t, d.DueAt.Equal(due), "due at %v, want %v", d.DueAt, due)
+		want.DispatchedAt, want.DueAt, want.Group = d.DispatchedAt, d.DueAt, d.Group
+		want.Attempt, want.Failures, want.Fence = d.Attempt, d.Attempt-1, int64(d.Attempt)
+		require.Equal(t, want, d)
+	}
+	require.Equal(t, map[string]int{"0": 3, "1": 3, "2": 3, "3": 3}, attempts)
 }
 
 func TestPlainEventsHaveTheirOwnIDs(t *testing.T) {

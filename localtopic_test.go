@@ -150,6 +150,28 @@ func TestRemoveWaitsForItsOwnHandlerOnly(t *testing.T) {
 	})
 }
 
+func TestHandlerMayRemoveItself(t *testing.T) {
+	for _, opts := range [][]HandlerOption{nil, {Concurrency(1)}, {Synchronous()}, {Timeout(time.Hour)}} {
+		synctest.Test(t, func(t *testing.T) {
+			l, runs, r := open(t), 0, (*Registration)(nil)
+			r = listen(t, l, func(ctx context.Context, _ int) error {
+				runs++
+				return l.Remove(ctx, r)
+			}, opts...)
+			for n := range 3 {
+				err := integers.Dispatch(t.Context(), l, n)
+				synctest.Wait()
+				if n > 0 {
+					require.ErrorIs(t, err, ErrNoHandlerFound)
+				}
+			}
+			require.NoError(t, l.Stop(t.Context()))
+			require.Equal(t, 1, runs)
+			require.EqualValues(t, 1, l.Stats().Handled)
+		})
+	}
+}
+
 func TestRemovedHandlerStartsNoMore(t *testing.T) {
 	l, removed, late := open(t), atomic.Bool{}, atomic.Int64{}
 	listen(t, l, func(context.Context, int) error { return nil })

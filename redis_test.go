@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
-
 	"github.com/fanfare-go/fanfare/driver"
 	"github.com/fanfare-go/fanfare/drivertest"
 	"github.com/fanfare-go/fanfare/internal/testsvc"
@@ -48,13 +46,6 @@ func redisHarness(address func(testing.TB) string) drivertest.Harness {
 func TestRedisBroker(t *testing.T) {
 	url := testsvc.Redis(t).URL
 	drivertest.Run(t, redisHarness(func(testing.TB) string { return url }))
-}
-
-func TestRedisBrokerOnMiniredis(t *testing.T) {
-	if withRaceDetector {
-		t.Skip("not tested on miniredis: its Lua takes half a minute with -race; run it without")
-	}
-	drivertest.Run(t, redisHarness(func(t testing.TB) string { return miniredis.RunT(t).Addr() }))
 }
 
 // A user that may only do what redisACL says can do everything a broker does.

@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/fanfare-go/fanfare/driver"
@@ -38,6 +39,20 @@ var conflictDefects = []defect{
 				}
 			})
 		})},
+	{"the window refuses all conflict modes", "conflict/replace in the window is a push",
+		func(b *broken) {
+			b.onPush = func(ctx context.Context, topic string, msgs []driver.Message) ([]error, error) {
+				msgs = slices.Clone(msgs)
+				b.editAll(topic, func(q *queue) {
+					for i := range msgs {
+						if q.live[msgs[i].ID] == nil {
+							msgs[i].Conflict = driver.KeepFirst
+						}
+					}
+				})
+				return b.Memory.Push(ctx, topic, msgs)
+			}
+		}},
 	{"push back replaces", "conflict/push back gives a waiting message the new due time alone", pushing(func(msg *driver.Message) {
 		if msg.Conflict == driver.PushBack {
 			msg.Conflict = driver.Replace

@@ -61,8 +61,12 @@ func (m *Memory) Capabilities() driver.Capabilities {
 		Priority:   true,
 		Groups:     true,
 		AtMostOnce: true,
+		MaxBody:    maxBody,
 	}
 }
+
+// maxBody is the greatest body that a Memory takes.
+const maxBody = 16 << 20
 
 // Subscribe makes sure that q.Topic has the group q.Group.
 func (m *Memory) Subscribe(ctx context.Context, q driver.Queue) error {

@@ -59,6 +59,9 @@ func checkMessage(msg driver.Message) error {
 	if msg.Conflict > driver.RunAgain {
 		return fmt.Errorf("conflict %d: %w", msg.Conflict, driver.ErrInvalid)
 	}
+	if len(msg.Body) > maxBody {
+		return fmt.Errorf("body of %d bytes, want at most %d: %w", len(msg.Body), maxBody, driver.ErrTooLarge)
+	}
 	return driver.CheckName("id", msg.ID)
 }
 

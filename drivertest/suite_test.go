@@ -2,6 +2,9 @@ package drivertest
 
 import (
 	"context"
+	"os"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,12 +23,25 @@ var memories = Harness{
 
 func TestMemory(t *testing.T) { Run(t, memories) }
 
-// The suite runs on a broker that can hardly do anything, and says so.
+// The suite runs on a broker that can hardly do anything, and says so: in a
+// process of its own, since there most of its tests are skipped on purpose.
 func TestLimited(t *testing.T) {
+	if os.Getenv(limitedEnv) == "" {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLimited$", "-test.v")
+		cmd.Env = append(os.Environ(), limitedEnv+"=1")
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "not tested: the broker has no Canceler") {
+			t.Errorf("the suite on a limited broker: %v\n%s", err, out)
+		}
+		return
+	}
 	Run(t, Harness{New: func(t testing.TB, window time.Duration) driver.Broker {
 		return limited{NewMemory(Window(window))}
 	}})
 }
+
+// limitedEnv tells the child process of TestLimited what it is.
+const limitedEnv = "FANFARE_TEST_LIMITED"
 
 // limited is a broker without an optional ability, and without a capability but
 // unique ids. It refuses what it does not honour.

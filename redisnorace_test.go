@@ -1,5 +1,0 @@
-//go:build !race
-
-package fanfare
-
-const withRaceDetector = false
