@@ -59,7 +59,8 @@ func newConsumer(d *Durable, q driver.Queue, h Handler, cfg handlerConfig) *cons
 	}
 	c.settler = settler{wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 	c.quit, c.leave = context.WithCancel(context.Background())
-	c.work, c.abandon = context.WithCancelCause(context.WithoutCancel(d.ctx))
+	work := context.WithValue(context.WithoutCancel(d.ctx), consumerKey{}, c)
+	c.work, c.abandon = context.WithCancelCause(work)
 	c.settling, c.giveUp = context.WithCancel(context.Background())
 	return c
 }
@@ -202,7 +203,11 @@ func (c *consumer) closeIfIdle() {
 	}
 }
 
-// remove implements registrar. It does not disturb handlers that run.
+// consumerKey finds in a handler's context the consumer that runs it.
+type consumerKey struct{}
+
+// remove implements registrar. It does not disturb handlers that run, and does
+// not wait for the one that called it.
 func (c *consumer) remove(ctx context.Context) error {
 	c.mu.Lock()
 	again := c.quit.Err() != nil
@@ -212,6 +217,9 @@ func (c *consumer) remove(ctx context.Context) error {
 		return ErrNoHandlerFound
 	}
 	c.d.leavePlace(c)
+	if ctx.Value(consumerKey{}) == c {
+		return nil
+	}
 	select {
 	case <-c.done:
 		return nil

@@ -25,7 +25,8 @@ type Dispatcher interface {
 
 	// Remove takes away what Register added and waits for its running
 	// handlers until ctx ends. Once it was called the handler starts no more,
-	// whatever Remove returns. A second Remove returns ErrNoHandlerFound.
+	// whatever Remove returns. A second Remove returns ErrNoHandlerFound. A
+	// handler that removes itself, with its own context, is not waited for.
 	Remove(ctx context.Context, r *Registration) error
 
 	// Stop refuses new events, finishes what is due, and returns when that is

@@ -106,13 +106,10 @@ func (l *Local) bury(a localAttempt, reason string) {
 		o.Reason = reason
 		l.config.observer.dead(o)
 	}
-	if l.config.onDrop == nil {
-		return
-	}
 	d := Dropped{Topic: a.h.t.name, Group: a.h.group, ID: a.who.get(), Event: a.content.event, Reason: reason, Err: a.err}
 	d.DueAt = l.wall(a.content.dispatched)
 	if a.copy != nil {
 		d.DueAt = l.wall(a.copy.due)
 	}
-	l.config.onDrop(d)
+	l.handOver(d)
 }

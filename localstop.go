@@ -150,9 +150,6 @@ func (l *Local) reportStopped(c *localCopy) {
 		return
 	}
 	l.droppedCount.Add(1)
-	if l.config.onDrop == nil {
-		return
-	}
 	d := Dropped{
 		Topic:  c.to.lane.topic().name,
 		ID:     c.event.get(),
@@ -163,14 +160,21 @@ func (l *Local) reportStopped(c *localCopy) {
 	if c.failed != nil {
 		d.Group, d.Err = c.to.handlers[0].group, c.failed.err
 	}
-	l.config.onDrop(d)
+	l.handOver(d)
 }
 
 // dropPlain reports an event without a copy that is not handled because of Stop.
 func (l *Local) dropPlain(topic string, event any, at int64, who *identity) {
 	l.droppedCount.Add(1)
+	l.handOver(Dropped{Topic: topic, ID: who.get(), Event: event, DueAt: l.wall(at), Reason: ReasonStopped})
+}
+
+// handOver calls what [WithOnDrop] was given, whose panic must not end a
+// goroutine of the dispatcher.
+func (l *Local) handOver(d Dropped) {
 	if l.config.onDrop == nil {
 		return
 	}
-	l.config.onDrop(Dropped{Topic: topic, ID: who.get(), Event: event, DueAt: l.wall(at), Reason: ReasonStopped})
+	defer logPanic(l.config.logger, "WithOnDrop")
+	l.config.onDrop(d)
 }

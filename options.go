@@ -181,7 +181,7 @@ func WithDispatchMiddleware(m ...DispatchMiddleware) Option {
 func WithMaxQueued(n int) Option {
 	return option("WithMaxQueued", local, func(c *config) error {
 		c.maxQueued = n
-		return between(n, 1, 1<<40)
+		return between(n, 1, 1<<30)
 	})
 }
 
@@ -273,7 +273,7 @@ func WithDedupWindow(d time.Duration) Option {
 // WithOnDrop calls f for each event that is given up in process: its attempts
 // are used up, its handler returned [Discard], or the dispatcher was stopped
 // before it was due. f is called by the goroutine that found out and should
-// return soon. In process only: durable dispatchers keep dead letters.
+// return soon. A panic of its is logged. In process only: durable dispatchers keep dead letters.
 func WithOnDrop(f func(Dropped)) Option {
 	return option("WithOnDrop", local, func(c *config) error {
 		if f == nil {
