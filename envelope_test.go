@@ -72,7 +72,7 @@ func TestBackoffs(t *testing.T) {
 		{Exponential(time.Second, time.Minute, 0), 7, time.Minute, time.Minute},
 		{Exponential(time.Second, time.Minute, 0.5), 6, 16 * time.Second, 32 * time.Second},
 		{Exponential(time.Second, time.Minute, 1), 6, 0, 32 * time.Second},
-		{Exponential(time.Second, time.Minute, 0.5), 1 << 40, 30 * time.Second, time.Minute}, // must not overflow
+		{Exponential(time.Second, time.Minute, 0.5), math.MaxInt32, 30 * time.Second, time.Minute}, // must not overflow
 		{Exponential(time.Second, math.MaxInt64, 0), 1000, math.MaxInt64, math.MaxInt64},
 		{Exponential(time.Minute, time.Second, 0), 1, time.Second, time.Second},
 	} {
