@@ -3,6 +3,7 @@ package fanfare
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -112,9 +113,24 @@ func (e Encoded) Decode(v any) error {
 		return fmt.Errorf("content type %s, want %s: %w", quoteName(e.contentType), c.Name(), ErrDecode)
 	}
 	if err := c.Unmarshal(e.data, v); err != nil {
-		return fmt.Errorf("%w: %w", ErrDecode, err)
+		return fmt.Errorf("%w into %T: %s", ErrDecode, v, withoutPayload(err))
 	}
 	return nil
+}
+
+// withoutPayload says what is wrong with a payload, and nothing of what it holds:
+// decoders quote it in their errors, and errors are logged and stored.
+func withoutPayload(err error) string {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		kind, _, _ := strings.Cut(wrong.Value, " ")
+		return fmt.Sprintf("JSON %s at byte %d for %s of type %v", kind, wrong.Offset, quoteName(wrong.Field), wrong.Type)
+	}
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Sprintf("malformed JSON at byte %d", syntax.Offset)
+	}
+	return fmt.Sprintf("%T", err)
 }
 
 // String describes the payload without showing it.
@@ -132,14 +148,14 @@ func (e Encoded) GoString() string { return e.String() }
 func Decode[T any](event any) (T, error) {
 	var v T
 	switch e := event.(type) {
+	case Encoded: // before T, which may be an interface
+		return v, e.Decode(&v)
 	case T:
 		return e, nil
 	case *T:
 		if e != nil {
 			return *e, nil
 		}
-	case Encoded:
-		return v, e.Decode(&v)
 	}
 	data, contentType, err := encodePayload(JSON, event)
 	if err != nil {

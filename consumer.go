@@ -34,7 +34,7 @@ type consumer struct {
 	leave    context.CancelFunc
 	work     context.Context // of the handlers
 	abandon  context.CancelCauseFunc
-	settling context.Context // ends when results are no longer reported
+	settling context.Context // ends when the backend is no longer waited for
 	giveUp   context.CancelFunc
 	done     chan struct{} // closed when all has ended
 
@@ -68,7 +68,7 @@ func newConsumer(d *Durable, q driver.Queue, h Handler, cfg handlerConfig) *cons
 // start starts the goroutines; done is closed when they have ended.
 func (c *consumer) start() {
 	go func() {
-		defer close(c.done)
+		defer c.ended()
 		defer c.d.weather.forget(call{c.queue, "claim"}, call{c.queue, "settle"})
 		keeper, stopKeeper := context.WithCancel(context.Background())
 		var keeping, settling sync.WaitGroup
@@ -84,6 +84,15 @@ func (c *consumer) start() {
 		c.abandon(ErrStopped) // frees what the contexts hold
 		c.giveUp()
 	}()
+}
+
+// ended takes the consumer out of the books.
+func (c *consumer) ended() {
+	c.d.leavePlace(c)
+	c.d.mu.Lock()
+	delete(c.d.living, c)
+	c.d.mu.Unlock()
+	close(c.done)
 }
 
 // fetch claims events whenever slots are free, until the consumer is to leave.
@@ -135,7 +144,7 @@ func (c *consumer) acquireSlots() int {
 func (c *consumer) claim(n int) (time.Duration, error) {
 	// Not c.quit: what is claimed by a call that is cut off stays away until
 	// its lease ends.
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	ctx, cancel := context.WithTimeout(c.settling, callTimeout)
 	defer cancel()
 	before := time.Now()
 	claim, err := c.d.broker.Claim(ctx, c.queue, driver.ClaimRequest{
@@ -151,10 +160,17 @@ func (c *consumer) claim(n int) (time.Duration, error) {
 		c.hold(l, before)
 		c.begin(l)
 	}
-	if claim.Next < 0 || claim.Next > c.d.interval {
-		return c.d.interval, nil
+	if longest := c.longestSleep(); claim.Next < 0 || claim.Next > longest {
+		return longest, nil
 	}
 	return claim.Next, nil
+}
+
+// longestSleep is how long the consumer may not look at its queue: not so long
+// that a lease which another process takes meanwhile, and does not live to keep,
+// is found out later than promised.
+func (c *consumer) longestSleep() time.Duration {
+	return min(c.d.interval, c.cfg.lease+800*time.Millisecond)
 }
 
 // callTimeout bounds calls to the backend that no caller bounds.
@@ -249,7 +265,7 @@ func (c *consumer) stop(ctx context.Context) StopError {
 	running := c.abandonHeld()
 	if !waitAtMost(c.done, releaseGrace) {
 		c.giveUp()
-		<-c.done
+		waitAtMost(c.done, returnGrace) // a backend that ignores its context is not waited for
 	}
 	return StopError{Running: running, Released: c.countReleased(), Err: context.Cause(ctx)}
 }

@@ -139,7 +139,7 @@ func TestHandlerLearnsThatItsLeaseMayBeLost(t *testing.T) {
 		}, fanfare.Lease(10*time.Second), fanfare.MaxAttempts(1))
 		require.NoError(t, err)
 		require.NoError(t, number.Dispatch(t.Context(), d, 1))
-		require.Equal(t, 8*time.Second, <-ended, "a fifth of the lease is left for clocks")
+		require.Equal(t, 9*time.Second, <-ended, "a tenth of the lease is left for clocks")
 		pass(20 * time.Second)
 		require.Equal(t, []int{1, 1}, attempts, "given back without an attempt: the lease had not been taken")
 		require.EqualValues(t, 1, d.Stats().LeaseLost)

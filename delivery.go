@@ -35,6 +35,9 @@ type deliveryKey struct{}
 // DeliveryFrom returns what is known of the event that is being handled, and
 // false if ctx does not come from a handler.
 func DeliveryFrom(ctx context.Context) (Delivery, bool) {
+	if ctx == nil {
+		return Delivery{}, false
+	}
 	s, ok := ctx.Value(deliveryKey{}).(deliverySource)
 	if !ok {
 		return Delivery{}, false

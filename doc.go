@@ -22,7 +22,7 @@ among the dead letters with its last error, whatever happens to the processes th
 produce and consume it. What the backend itself may lose depends on how it is
 configured: see the table in the README. An event is handled more than once only
 if its handler failed, if the process that handled it died or froze for longer
-than its lease, or if the backend was out of reach for longer than the lease. So
+than two thirds of its lease, or if the backend was out of reach for as long. So
 handlers must bear to be called again for the same event; [Delivery].ID tells them
 that it is the same, and [Delivery].Fence which call is the later one.
 
@@ -36,7 +36,9 @@ of the monotonic clock.
 
 Events of one topic, group and priority are started in the order of their due
 times; with more than one handler at a time (see [Concurrency]) they overlap, and
-an event that is tried again comes later than others. There is no other order.
+an event that is tried again comes later than others. In process a delayed event
+takes its place when its time has come, which can be just after an event that was
+dispatched then without a delay. There is no other order.
 
 # Failure
 

@@ -25,7 +25,8 @@ type Durable struct {
 	detach   func() bool // from the context that stops the dispatcher
 
 	mu        sync.Mutex
-	consumers map[driver.Queue]*consumer
+	consumers map[driver.Queue]*consumer // what is registered
+	living    map[*consumer]struct{}     // and what was, and has not yet ended
 	stopping  bool
 	stopped   chan struct{} // closed when stopErr is final
 	stopErr   error
@@ -52,6 +53,7 @@ func newDurable(b driver.Broker, c config) *Durable {
 		broker:    b,
 		name:      NewID(),
 		consumers: map[driver.Queue]*consumer{},
+		living:    map[*consumer]struct{}{},
 		stopped:   make(chan struct{}),
 		detach:    func() bool { return true },
 	}
@@ -117,10 +119,12 @@ func (d *Durable) register(ctx context.Context, topic string, h Handler, opts []
 	if err := d.claimPlace(c); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.quit, cancel)() // Stop does not wait for it
 	if err := d.broker.Subscribe(ctx, c.queue); err != nil {
-		d.leavePlace(c)
 		c.leave()
-		close(c.done)
+		c.ended()
 		return nil, err
 	}
 	c.start()
@@ -166,7 +170,7 @@ func (d *Durable) claimPlace(c *consumer) error {
 	if d.consumers[c.queue] != nil {
 		return fmt.Errorf("group %s: %w", quoteName(c.queue.Group), ErrGroupTaken)
 	}
-	d.consumers[c.queue] = c
+	d.consumers[c.queue], d.living[c] = c, struct{}{}
 	return nil
 }
 
@@ -210,8 +214,8 @@ func (d *Durable) Stop(ctx context.Context) error {
 	d.mu.Lock()
 	first := !d.stopping
 	d.stopping = true
-	consumers := make([]*consumer, 0, len(d.consumers))
-	for _, c := range d.consumers {
+	consumers := make([]*consumer, 0, len(d.living))
+	for c := range d.living {
 		consumers = append(consumers, c)
 	}
 	d.mu.Unlock()

@@ -34,6 +34,9 @@ type Fanout []Dispatcher
 
 // Dispatch works like the function [Dispatch].
 func (f Fanout) Dispatch(ctx context.Context, topic string, event any) error {
+	if ctx == nil {
+		return fmt.Errorf("dispatch: nil context: %w", ErrInvalid)
+	}
 	if err := checkEvent(topic, event); err != nil {
 		return err
 	}
@@ -50,7 +53,11 @@ func (f Fanout) Dispatch(ctx context.Context, topic string, event any) error {
 	if o.settings.id == "" {
 		o.settings.id, o.settings.ownID = NewID(), false
 	}
-	o.settings.inherit(ctx) // once, so that all copies agree
+	// Once, so that all copies agree.
+	o.settings.inherit(ctx)
+	if d, ok := o.event.(DelayedEvent); ok && !o.timed {
+		o.delay, o.timed = max(d.Delayed(), 0), true
+	}
 	return f.dispatch(ctx, topic, o)
 }
 
@@ -63,7 +70,7 @@ func (f Fanout) check() error {
 			return fmt.Errorf("dispatcher %d: %w", i+1, ErrNilDispatcher)
 		}
 		for _, other := range f[:i] {
-			if reflect.TypeOf(d).Comparable() && d == other {
+			if reflect.ValueOf(d).Comparable() && d == other {
 				return fmt.Errorf("dispatcher %d: %w", i+1, ErrSameDispatcher)
 			}
 		}
@@ -97,13 +104,16 @@ const (
 )
 
 func statusOf(err error) OutcomeStatus {
+	var handlers *synchronousError
 	switch {
 	case err == nil:
 		return Accepted
-	case errors.Is(err, ErrDuplicate):
-		return Duplicate
+	case errors.As(err, &handlers):
+		return Rejected
 	case errors.Is(err, ErrUnknownOutcome):
 		return Unknown
+	case errors.Is(err, ErrDuplicate):
+		return Duplicate
 	}
 	return Rejected
 }
@@ -150,14 +160,12 @@ func (e *FanoutError) Unwrap() []error {
 
 // Redispatch gives the same event, under the same id, again to the dispatchers
 // that rejected it or whose answer is unknown, and to no other. A delay counts
-// from now. It returns nil if all of them have the event now: where the outcome
-// was unknown, a duplicate means that the first try had been accepted.
+// from now. It returns nil if all of them have the event now: a duplicate means
+// that an earlier try had been accepted.
 func (e *FanoutError) Redispatch(ctx context.Context) error {
 	var again Fanout
-	unknown := map[int]bool{}
 	for _, o := range e.Outcomes {
 		if o.Status == Rejected || o.Status == Unknown {
-			unknown[len(again)] = o.Status == Unknown
 			again = append(again, o.Dispatcher)
 		}
 	}
@@ -167,7 +175,7 @@ func (e *FanoutError) Redispatch(ctx context.Context) error {
 	}
 	open := false
 	for i := range left.Outcomes {
-		if o := &left.Outcomes[i]; unknown[i] && o.Status == Duplicate {
+		if o := &left.Outcomes[i]; o.Status == Duplicate {
 			o.Status, o.Err = Accepted, nil
 		}
 		open = open || left.Outcomes[i].Err != nil

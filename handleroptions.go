@@ -104,8 +104,8 @@ func Lease(d time.Duration) HandlerOption {
 }
 
 // AtMostOnce has events removed from the backend before the handler runs: an
-// event is never handled twice, and it is lost if the handler fails or its
-// process dies. In process it means no retries. [MaxAttempts] has no effect then.
+// event is never handled twice, and it is lost if the handler fails, its process
+// dies, or the connection breaks while the event is taken. In process it means no retries. [MaxAttempts] has no effect then.
 func AtMostOnce() HandlerOption {
 	return handlerOption(func(c *handlerConfig) error {
 		c.atMostOnce = true

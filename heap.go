@@ -67,6 +67,26 @@ func (t *timers) remove(c *localCopy) bool {
 	return true
 }
 
+// extract takes out the copies of which gone is true.
+func (t *timers) extract(gone func(*localCopy) bool) (out []*localCopy) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	kept := t.heap[:0]
+	for _, c := range t.heap {
+		if gone(c) {
+			c.pos = 0
+			out = append(out, c)
+			continue
+		}
+		kept = append(kept, c)
+		c.pos = len(kept)
+	}
+	clear(t.heap[len(kept):])
+	t.heap = kept
+	heap.Init(&t.heap)
+	return out
+}
+
 // close ends the goroutine and returns what it had kept: first what is due
 // already, then the rest. Both are in order.
 func (t *timers) close() (due, later []*localCopy) {

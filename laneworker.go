@@ -196,11 +196,16 @@ func (w *laneWorker[T]) invoke(ctx context.Context, h *localHandler) error {
 // context makes the context for one call. It is never used again, so that a
 // handler may keep it.
 func (w *laneWorker[T]) context(h *localHandler) *localContext {
-	if len(w.contexts) == 0 {
-		w.contexts = make([]localContext, contextSlab)
+	var c *localContext
+	if w.item.copy != nil { // it holds the payload, which must not stay with a slab
+		c = new(localContext)
+	} else {
+		if len(w.contexts) == 0 {
+			w.contexts = make([]localContext, contextSlab)
+		}
+		c = &w.contexts[0]
+		w.contexts = w.contexts[1:]
 	}
-	c := &w.contexts[0]
-	w.contexts = w.contexts[1:]
 	c.h, c.copy, c.at = h, w.item.copy, w.item.at
 	if w.who == nil {
 		w.who = &c.own

@@ -25,7 +25,7 @@ type lease struct {
 // trust is how long after a call that took or renewed a lease began the lease
 // is relied upon: the rest of it is for the difference between the clocks of
 // this process and the backend.
-func trust(lease time.Duration) time.Duration { return lease - lease/5 }
+func trust(lease time.Duration) time.Duration { return lease - lease/10 }
 
 // hold begins to keep the lease of an event that was claimed by a call that
 // began at before.
@@ -75,9 +75,11 @@ func (l *lease) canceled(cancel context.CancelCauseFunc) {
 	}
 }
 
-// keepLeases renews all leases three times in their length, until ctx ends.
+// keepLeases renews all leases five times in their length, until ctx ends. With
+// the trust in a lease that lets a process or the backend be away for two thirds
+// of a lease, at whatever moment.
 func (c *consumer) keepLeases(ctx context.Context) {
-	every := c.cfg.lease / 3
+	every := c.cfg.lease / 5
 	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
@@ -114,7 +116,7 @@ func (c *consumer) extend(ctx context.Context, timeout time.Duration) error {
 	}
 	for i, l := range leases {
 		if lost[i] {
-			if c.holds(l) { // else it was settled meanwhile
+			if c.runs(l) { // else its settlement tells
 				c.lose(l)
 			}
 			continue
@@ -124,11 +126,12 @@ func (c *consumer) extend(ctx context.Context, timeout time.Duration) error {
 	return nil
 }
 
-func (c *consumer) holds(l *lease) bool {
+// runs reports whether the handler of l has no result yet.
+func (c *consumer) runs(l *lease) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, ok := c.held[l]
-	return ok
+	_, held := c.held[l]
+	return held && !l.reported
 }
 
 // trustUntil moves the time at which the handler is told that its lease is lost.

@@ -3,7 +3,7 @@ package fanfare
 import (
 	"context"
 	"fmt"
-	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +14,9 @@ import (
 // Local is a [Dispatcher] within this process. Each topic has a pool of
 // goroutines that grows with what there is to do, up to
 // [WithParallelThreshold], and shrinks when idle; a topic that is slow delays no
-// other. What it has accepted ends with the process.
+// other. The handlers of a topic that share its pool handle one event one after
+// the other, in the order in which they were registered; a handler with a
+// [Concurrency] has a pool of its own. What it has accepted ends with the process.
 type Local struct {
 	counters
 
@@ -26,7 +28,7 @@ type Local struct {
 	short  bool         // nothing wants to see a dispatch
 
 	queued atomic.Int64 // units of [WithMaxQueued] in use, and stopBit
-	topics atomic.Pointer[map[string]*localTopic]
+	topics sync.Map     // of *localTopic by name
 	timers timers
 
 	aborted    atomic.Bool
@@ -55,7 +57,6 @@ func NewLocal(opts ...Option) (*Local, error) {
 		drained:  make(chan struct{}),
 		handlers: map[*localHandler]struct{}{},
 	}
-	l.topics.Store(&map[string]*localTopic{})
 	l.run, l.cancel = context.WithCancelCause(context.WithoutCancel(c.ctx))
 	l.chain = wrapDispatch(l.dispatch, c.dispatching)
 	l.timers = timers{
@@ -151,15 +152,14 @@ func (l *Local) register(topic string, kind eventKind, h *localHandler) error {
 	t.add(h)
 	l.handlers[h] = struct{}{}
 	if !known {
-		topics := maps.Clone(*l.topics.Load())
-		topics[topic] = t
-		l.topics.Store(&topics)
+		l.topics.Store(topic, t)
 	}
 	return nil
 }
 
-// Remove implements [Dispatcher]. Called by the handler itself, with its context,
-// it does not wait: that would be for its own end.
+// Remove implements [Dispatcher]. Events that waited for this handler alone end
+// unhandled. A topic whose last handler is removed is forgotten, with the ids of
+// its events.
 func (l *Local) Remove(ctx context.Context, r *Registration) error {
 	if ctx == nil {
 		return fmt.Errorf("remove: nil context: %w", ErrInvalid)
@@ -179,7 +179,7 @@ func (l *Local) remove(ctx context.Context, h *localHandler) error {
 	if !ok {
 		return fmt.Errorf("remove from %s: %w", quoteName(h.t.name), ErrNoHandlerFound)
 	}
-	for _, c := range left {
+	for _, c := range append(left, l.orphans()...) {
 		l.end(c)
 	}
 	for range plain {
@@ -201,6 +201,14 @@ func (l *Local) remove(ctx context.Context, h *localHandler) error {
 	}
 }
 
+// orphans withdraws the delayed events for which no handler is left.
+func (l *Local) orphans() []*localCopy {
+	all := l.timers.extract(func(c *localCopy) bool {
+		return !slices.ContainsFunc(c.to.handlers, func(h *localHandler) bool { return !h.shuttered() })
+	})
+	return slices.DeleteFunc(all, func(c *localCopy) bool { return !c.withdraw() })
+}
+
 // unregister lets h start no more. It returns what was queued for nobody else,
 // which the caller ends.
 func (l *Local) unregister(h *localHandler) (left []*localCopy, plain int, ok bool) {
@@ -217,9 +225,7 @@ func (l *Local) unregister(h *localHandler) (left []*localCopy, plain int, ok bo
 	h.removed = true
 	left, plain = h.t.drop(h)
 	if h.t.routes.Load() == nil {
-		topics := maps.Clone(*l.topics.Load())
-		delete(topics, h.t.name)
-		l.topics.Store(&topics)
+		l.topics.Delete(h.t.name)
 	}
 	return left, plain, true
 }
@@ -234,16 +240,21 @@ func (l *Local) retired(h *localHandler) {
 }
 
 // topic returns the topic of a name, or nil if it has no handlers.
-func (l *Local) topic(name string) *localTopic { return (*l.topics.Load())[name] }
+func (l *Local) topic(name string) *localTopic {
+	t, _ := l.topics.Load(name)
+	found, _ := t.(*localTopic)
+	return found
+}
 
 // lanes returns the lanes of all topics. The caller holds mu.
 func (l *Local) lanes() []anyLane {
 	var all []anyLane
-	for _, t := range *l.topics.Load() {
-		if r := t.routes.Load(); r != nil {
+	l.topics.Range(func(_, t any) bool {
+		if r := t.(*localTopic).routes.Load(); r != nil {
 			all = append(all, r.lanes...)
 		}
-	}
+		return true
+	})
 	return all
 }
 

@@ -290,12 +290,19 @@ func (d *localDispatch) runSynchronous(ctx context.Context, r *routes, p *localP
 			continue
 		}
 		if err := d.callSynchronous(ctx, h, p); err != nil {
-			return err
+			return &synchronousError{err: err}
 		}
 	}
 	d.ran = len(r.synchronous) > 0
 	return nil
 }
+
+// synchronousError is the error of a handler, which must not be taken for what
+// the dispatcher says of the event: the handler may have met an ErrDuplicate.
+type synchronousError struct{ err error }
+
+func (e *synchronousError) Error() string { return e.err.Error() }
+func (e *synchronousError) Unwrap() error { return e.err }
 
 func (d *localDispatch) callSynchronous(ctx context.Context, h *localHandler, p *localParcel) error {
 	began := d.l.stopwatch()

@@ -370,7 +370,7 @@ func TestMergesAndSynchronousHandlers(t *testing.T) {
 		require.ErrorIs(t, integers.Dispatch(t.Context(), l, 2, ID("x")), ErrDuplicate)
 		dispatch(t, l, 3, ID("x"), Replace, Delay(time.Hour))
 		refusal = io.EOF
-		require.Equal(t, io.EOF, integers.Dispatch(t.Context(), l, 4, ID("x"), Replace))
+		require.ErrorIs(t, integers.Dispatch(t.Context(), l, 4, ID("x"), Replace), io.EOF)
 		pass(2 * time.Hour)
 		require.Equal(t, []int{1, 3, 4}, decided.get(), "asked for what would be accepted only")
 		require.Equal(t, []string{"3 1h0m0s"}, ran.get())

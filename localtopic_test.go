@@ -267,8 +267,8 @@ func TestSynchronousHandlersDecide(t *testing.T) {
 		require.Len(t, ids, 1, "all see one id")
 
 		refusal = io.ErrUnexpectedEOF
-		require.Equal(t, refusal, integers.Dispatch(ctx, l, 2))
-		require.Equal(t, refusal, integers.Dispatch(ctx, l, 2, ID("x")))
+		require.ErrorIs(t, integers.Dispatch(ctx, l, 2), refusal)
+		require.ErrorIs(t, integers.Dispatch(ctx, l, 2, ID("x")), refusal)
 		synctest.Wait()
 		require.Equal(t, []string{"first2", "first2"}, calls.get()[3:])
 		require.Zero(t, l.Stats().Queued)

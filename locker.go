@@ -52,7 +52,8 @@ type Lock interface {
 	// if nobody else can have had the lock until now, and ErrLockLost if
 	// somebody can. Repeated, it returns the same. After any other error it may
 	// be repeated to free the lock at once, which else is free within one
-	// [LockTTL]. If ctx has ended, it still tries for up to 100 ms.
+	// [LockTTL]; nor does it try for longer. If ctx has ended, it still tries
+	// for up to 100 ms.
 	Unlock(ctx context.Context) error
 }
 

@@ -302,25 +302,45 @@ func TestLateLock(t *testing.T) {
 func TestAcquireEndsInCall(t *testing.T) {
 	t.Parallel()
 	_, c := lockServer(t)
-	lock := mustLock(t, newLocker(t, c), "name")
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	calls := 0
-	client := lockClient(func(call context.Context, args ...any) (any, error) {
-		if args[0] == "EVALSHA" {
-			calls++
+	mustLock(t, newLocker(t, c), "name")
+	for _, tt := range []struct {
+		name string
+		end  func(*lockDeadline)
+		want error
+		also error
+	}{
+		{"canceled", func(c *lockDeadline) { c.cancel() }, fanfare.ErrLocked, context.Canceled},
+		{"deadline", func(c *lockDeadline) { c.passed.Store(true) }, fanfare.ErrLocked, context.DeadlineExceeded},
+		{"failure before", func(c *lockDeadline) { time.AfterFunc(time.Millisecond, c.cancel) }, fanfare.ErrUnavailable, context.Canceled},
+	} {
+		ctx := &lockDeadline{}
+		ctx.Context, ctx.cancel = context.WithCancel(t.Context())
+		calls := 0
+		client := lockClient(func(call context.Context, args ...any) (any, error) {
+			if calls++; calls != 3 {
+				return c.Do(context.WithoutCancel(call), args...)
+			}
+			tt.end(ctx)
+			return nil, errors.New("i/o timeout")
+		})
+		mustBeLocked(t, newLocker(t, c), "name") // the server knows the script from here
+		_, err := newLocker(t, client).Acquire(ctx, "name")
+		ctx.cancel()
+		if !errors.Is(err, tt.want) || !errors.Is(err, tt.also) {
+			t.Errorf("%s: Acquire = %v, want %v and %v", tt.name, err, tt.want, tt.also)
 		}
-		if calls == 3 {
-			cancel()
-			<-call.Done()
-			return nil, call.Err()
-		}
-		return c.Do(call, args...)
-	})
-	if _, err := newLocker(t, client).Acquire(ctx, "name"); !errors.Is(err, fanfare.ErrLocked) || !errors.Is(err, context.Canceled) {
-		t.Errorf("Acquire = %v, want ErrLocked and Canceled", err)
 	}
-	mustUnlock(t, lock)
+}
+
+// lockDeadline is a context whose deadline may pass before its timer is served.
+type lockDeadline struct {
+	context.Context
+	cancel context.CancelFunc
+	passed atomic.Bool
+}
+
+func (c *lockDeadline) Deadline() (time.Time, bool) {
+	return time.Now(), c.passed.Load()
 }
 
 // lockClient is a client that can only Do.

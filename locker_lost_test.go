@@ -112,6 +112,20 @@ func TestLostAnswerOfUnlock(t *testing.T) {
 	}
 }
 
+// TestLostAnswerThenNoServer has a release whose answer is lost, before the
+// server is: nobody knows whether it was carried out.
+func TestLostAnswerThenNoServer(t *testing.T) {
+	t.Parallel()
+	s, c := lockServer(t)
+	lossy := &lockLossy{RedisClient: c}
+	lossy.then = func(any) { s.Kill() }
+	lock := mustLock(t, newLocker(t, lossy), "name")
+	lossy.left.Store(1)
+	if err := lock.Unlock(t.Context()); !errors.Is(err, fanfare.ErrUnknownOutcome) {
+		t.Errorf("Unlock = %v, want ErrUnknownOutcome", err)
+	}
+}
+
 // TestLostAnswerOfLateUnlock has a lock that is lost, and then a release whose
 // answer is: the repeated one must not take the first for its success.
 func TestLostAnswerOfLateUnlock(t *testing.T) {

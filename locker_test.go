@@ -340,7 +340,7 @@ func TestLockOnMiniredis(t *testing.T) {
 	s := miniredis.RunT(t)
 	s.SetTime(time.Unix(1_000_000, 0))
 	c := lockDial(t, s.Addr())
-	l := newLocker(t, c, fanfare.LockTTL(lockTTL))
+	l := newLocker(t, c)
 	for i := range int64(3) {
 		lock := mustLock(t, l, "name")
 		if want := int64(1_000_000_000_000) + i; lock.Fence() != want {
@@ -350,9 +350,9 @@ func TestLockOnMiniredis(t *testing.T) {
 		mustUnlock(t, lock)
 	}
 	lost := mustLock(t, l, "name")
-	s.FastForward(2 * lockTTL)
+	s.FastForward(20 * time.Second)
 	lock := mustLock(t, l, "name")
-	mustLose(t, lost, lockTTL)
+	mustLose(t, lost, 10*time.Second/3)
 	mustBeLocked(t, l, "name")
 	mustUnlock(t, lock)
 }

@@ -57,7 +57,9 @@ func (r *redisLocker) Acquire(ctx context.Context, name string) (Lock, error) {
 
 func (r *redisLocker) TryAcquire(ctx context.Context, name string) (Lock, error) {
 	return r.acquire(ctx, name, func(l *redisLock) error {
-		return persist(ctx, r.callTimeout(), func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, r.callTimeout())
+		defer cancel()
+		return persist(ctx, func() error {
 			_, err := l.try(ctx)
 			return err
 		})
@@ -81,7 +83,7 @@ func (r *redisLocker) acquire(ctx context.Context, name string, take func(*redis
 	case unanswered(err):
 		err = redisError(err, false)
 	}
-	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
+	if ended := endOf(ctx); ended != nil && !errors.Is(err, ended) {
 		err = fmt.Errorf("%w: %w", err, ended)
 	}
 	return nil, fmt.Errorf("acquire lock %s: %w", quoteName(name), err)
@@ -137,14 +139,18 @@ func (l *redisLock) await(ctx context.Context, over <-chan time.Time) error {
 	var last error
 	for pause := firstLockPause; ; pause = min(2*pause, maxLockPause) {
 		free, err := l.try(ctx)
-		if err != nil && ctx.Err() != nil && errors.Is(last, ErrLocked) {
-			return last // ctx cut this try short, so the last one says more
+		switch {
+		case err == nil:
+			return nil
+		case endOf(ctx) == nil:
+		case errors.Is(last, ErrLocked):
+			return last // this try was cut short, the one before says more
+		default:
+			return err
 		}
 		last = err
 		wait := pause/2 + mathrand.N(pause/2)
 		switch {
-		case err == nil:
-			return nil
 		case errors.Is(err, ErrLocked):
 			answered = time.Now()
 			if free >= 0 {
@@ -163,6 +169,15 @@ func (l *redisLock) await(ctx context.Context, over <-chan time.Time) error {
 			return err
 		}
 	}
+}
+
+// endOf returns the error of ctx, also when its deadline has passed and its
+// timer is late: a call may have run into the deadline before that.
+func endOf(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // try asks for the lock once. It returns ErrLocked if somebody else has it, and
@@ -298,15 +313,15 @@ func (l *redisLock) unlock(ctx context.Context) error {
 // settle releases the lock and keeps the outcome, once it is known.
 func (l *redisLock) settle(ctx context.Context) error {
 	var ours bool
-	err := persist(ctx, l.callTimeout(), func(ctx context.Context) error {
+	err := persist(ctx, func() error {
 		var err error
 		ours, err = l.release(ctx)
 		l.unsure = l.unsure || unanswered(err)
 		return err
 	})
 	switch {
-	case unanswered(err):
-		return redisError(err, true)
+	case err != nil && l.unsure:
+		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
 	case err != nil:
 		return err
 	case ours:
@@ -329,17 +344,17 @@ func (l *redisLock) renew(ctx context.Context) (bool, error) {
 
 // release deletes the key; false means that it is not ours.
 func (l *redisLock) release(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.callTimeout())
+	defer cancel()
 	reply, err := l.run(ctx, lockReleaseScript, []string{l.holder}, l.token)
 	return reply == int64(1), err
 }
 
 // persist calls f, which may be repeated, up to three times while no answer
-// comes, for as long as one call may take.
-func persist(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+// comes and ctx lasts.
+func persist(ctx context.Context, f func() error) error {
 	for tries := 1; ; tries++ {
-		err := f(ctx)
+		err := f()
 		if tries == 3 || !unanswered(err) || ctx.Err() != nil {
 			return err
 		}

@@ -78,7 +78,7 @@ const (
 	ReasonExhausted   = "exhausted"   // its attempts are used up
 	ReasonDiscarded   = "discarded"   // its handler returned Discard
 	ReasonUndecodable = "undecodable" // it does not decode
-	ReasonPoison      = "poison"      // the processes that ran it died or froze, again and again
+	ReasonPoison      = "poison"      // its lease ran out ten times: who took it died, froze or was cut off
 	ReasonStopped     = "stopped"     // in process: the dispatcher stopped before it was due
 )
 

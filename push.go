@@ -111,9 +111,10 @@ func (d *Durable) push(ctx context.Context, topic string, events []any) ([]error
 	}
 	ids, errs := make([]string, len(events)), make([]error, len(events))
 	msgs, place := make([]driver.Message, 0, len(events)), make([]int, 0, len(events))
+	ours := make([]bool, len(events)) // ids that nobody else can have
 	for i, event := range events {
-		msg, err := d.message(ctx, event)
-		ids[i], errs[i] = msg.ID, err
+		msg, own, err := d.message(ctx, event)
+		ids[i], ours[i], errs[i] = msg.ID, !own, err
 		if err == nil {
 			msgs, place = append(msgs, msg), append(place, i)
 		}
@@ -123,6 +124,9 @@ func (d *Durable) push(ctx context.Context, topic string, events []any) ([]error
 		for n, i := range place {
 			if errs[i] = err; err == nil {
 				errs[i] = outcomes[n]
+			}
+			if ours[i] && errors.Is(errs[i], ErrDuplicate) && errors.Is(errs[i], ErrUnknownOutcome) {
+				errs[i] = nil // what the broker stored at its first try
 			}
 		}
 	}
@@ -136,14 +140,15 @@ func (d *Durable) push(ctx context.Context, topic string, events []any) ([]error
 	return errs, nil
 }
 
-// message makes of an event what the backend stores.
-func (d *Durable) message(ctx context.Context, event any) (driver.Message, error) {
+// message makes of an event what the backend stores, and reports whether its
+// caller chose the id.
+func (d *Durable) message(ctx context.Context, event any) (driver.Message, bool, error) {
 	if isNil(event) {
-		return driver.Message{}, ErrNoEventSpecified
+		return driver.Message{}, false, ErrNoEventSpecified
 	}
 	payload, s, err := resolve(ctx, event)
 	if err != nil {
-		return driver.Message{}, err
+		return driver.Message{}, false, err
 	}
 	if s.id == "" {
 		s.id = NewID()
@@ -151,17 +156,17 @@ func (d *Durable) message(ctx context.Context, event any) (driver.Message, error
 	refused := driver.Message{ID: s.id}
 	data, contentType, err := encodePayload(d.codec, payload)
 	if err != nil {
-		return refused, err
+		return refused, s.ownID, err
 	}
 	body := envelope{
 		dispatchedAt: time.Now(), maxAttempts: s.maxAttempts,
 		contentType: contentType, headers: s.headers, payload: data,
 	}.encode()
 	if len(body) > d.maxPayload {
-		return refused, fmt.Errorf("%d bytes, want at most %d: %w", len(body), d.maxPayload, ErrTooLarge)
+		return refused, s.ownID, fmt.Errorf("%d bytes, want at most %d: %w", len(body), d.maxPayload, ErrTooLarge)
 	}
 	return driver.Message{
 		ID: s.id, Delay: s.delay, At: s.at, Body: body,
 		Priority: driver.Priority(s.priority), Conflict: driver.Conflict(s.conflict),
-	}, nil
+	}, s.ownID, nil
 }

@@ -151,7 +151,7 @@ func (k *redisKeys) forPush() []string {
 }
 
 func (k *redisKeys) forUpdate() []string {
-	return []string{k.bodies, k.wake, k.lanes[0], k.lanes[1], k.lanes[2], k.leases, k.states, k.kept}
+	return append(k.forPush(), k.leases, k.states, k.kept)
 }
 
 func (k *redisKeys) forClaim(meta string) []string {

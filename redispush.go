@@ -116,8 +116,11 @@ func (b *redisBroker) pushStep(ctx context.Context, topic string, msgs []driver.
 		return fmt.Errorf("%w: %w", driver.ErrUnknownOutcome, err)
 	}
 	for n, i := range step {
-		if accepted[n] == 0 {
+		switch accepted[n] {
+		case 0:
 			outcomes[i] = redisDuplicate(msgs[i].ID)
+		case 2:
+			outcomes[i] = fmt.Errorf("redis: push %q: %w: %w", msgs[i].ID, driver.ErrUnknownOutcome, driver.ErrDuplicate)
 		}
 	}
 	return nil

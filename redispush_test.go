@@ -70,8 +70,8 @@ func TestRedisPushDoesNotTakeAnotherMessageForItsOwn(t *testing.T) {
 	}
 }
 
-// A body that is the same says nothing about a message that runs already: the new
-// one must run after it.
+// A body that is the same as that of a message which runs leaves open whether that
+// is the one at hand. If so, that is the answer, and to repeat it is safe.
 func TestRedisRunAgainIsNotLostWithItsAnswer(t *testing.T) {
 	for _, lost := range []cutClient{{before: 1}, {after: 1}} {
 		c, cut := newCutCase(t)
@@ -80,7 +80,11 @@ func TestRedisRunAgainIsNotLostWithItsAnswer(t *testing.T) {
 		c.push(again)
 		running := c.claim(1)[0]
 		cut.before, cut.after = lost.before, lost.after
-		c.push(again)
+		if err := c.outcomes(again)[0]; errors.Is(err, driver.ErrUnknownOutcome) {
+			c.push(again)
+		} else if err != nil {
+			t.Error(err)
+		}
 		c.ack(running)
 		if got := ids(c.claim(10)); !slices.Equal(got, []string{"a"}) {
 			t.Errorf("claimed %v after a lost answer, want a again", got)

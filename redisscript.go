@@ -134,7 +134,7 @@ func (b *redisBroker) runEach(ctx context.Context, s *redisScript, keys [][]stri
 func (b *redisBroker) pipeline(ctx context.Context, cmds [][]any, writes bool) ([]any, error) {
 	replies, err := b.client.Pipeline(ctx, cmds)
 	if err != nil {
-		return nil, redisError(err, writes)
+		return nil, redisInTime(ctx, redisError(err, writes))
 	}
 	if len(replies) != len(cmds) {
 		return nil, redisError(fmt.Errorf("%d replies to %d commands", len(replies), len(cmds)), writes)
@@ -168,6 +168,8 @@ var redisRefusals = map[string]error{
 	"MISCONF":     driver.ErrUnavailable,
 	"NOREPLICAS":  driver.ErrUnavailable,
 	"UNBLOCKED":   driver.ErrUnavailable,
+	"NOAUTH":      driver.ErrUnavailable,
+	"WRONGPASS":   driver.ErrUnavailable,
 }
 
 // redisError classifies an error of a client. writes says that the command, if

@@ -27,7 +27,9 @@ func NewTopic[T any](name string) Topic[T] { return Topic[T]{name: name} }
 func (t Topic[T]) Name() string { return t.name }
 
 // Dispatch dispatches an event to d, which may be a [Fanout]. See
-// [Dispatcher].Dispatch. To a [Local] without options it allocates nothing.
+// [Dispatcher].Dispatch. To a [Local] where the topic's handlers are registered
+// with a Topic[T] and share one pool, it allocates nothing: without options,
+// outside of handlers, and without middleware or an observer.
 func (t Topic[T]) Dispatch(ctx context.Context, d Target, event T, opts ...EventOption) error {
 	if l, ok := d.(*Local); ok && l != nil && len(opts) == 0 {
 		return dispatchTyped(ctx, l, t.name, event)

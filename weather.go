@@ -1,6 +1,7 @@
 package fanfare
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -9,12 +10,19 @@ import (
 )
 
 // weather logs when the backend stops and when it starts to work again, once
-// each, however many queues and calls notice it.
+// each, however many queues and calls notice it; and likewise when it refuses
+// calls, which may be about one queue only and must not hide the other.
 type weather struct {
 	logger *slog.Logger
 	mu     sync.Mutex
-	bad    map[call]bool
-	since  time.Time
+	outage trouble
+	faults trouble
+}
+
+// trouble is the calls that fail in one way.
+type trouble struct {
+	calls map[call]bool
+	since time.Time
 }
 
 // call is what the weather is told of.
@@ -26,33 +34,49 @@ type call struct {
 // report takes the result of a call.
 func (w *weather) report(c call, err error) {
 	w.mu.Lock()
-	was, at := len(w.bad) > 0, w.since
-	if err == nil {
-		delete(w.bad, c)
-	} else {
-		if w.bad == nil {
-			w.bad = map[call]bool{}
-		}
-		if !was {
-			w.since = time.Now()
-		}
-		w.bad[c] = true
-	}
-	is := len(w.bad) > 0
+	out := errors.Is(err, driver.ErrUnavailable) || errors.Is(err, driver.ErrUnknownOutcome)
+	outBegan, outEnded := w.outage.set(c, out)
+	began, ended := w.faults.set(c, err != nil && !out)
+	after := time.Since(w.outage.since)
 	w.mu.Unlock()
 	switch {
-	case is && !was:
+	case outBegan:
 		w.logger.Warn("fanfare: backend does not work", "call", c.verb, "topic", c.queue.Topic, "group", c.queue.Group, "error", err)
-	case was && !is:
-		w.logger.Info("fanfare: backend works again", "after", time.Since(at))
+	case outEnded:
+		w.logger.Info("fanfare: backend works again", "after", after)
+	}
+	switch {
+	case began:
+		w.logger.Error("fanfare: backend refuses", "call", c.verb, "topic", c.queue.Topic, "group", c.queue.Group, "error", err)
+	case ended:
+		w.logger.Info("fanfare: backend refuses no more")
 	}
 }
 
-// forget takes calls that are no longer made.
+// set notes whether a call is in trouble, and reports whether with it trouble
+// began or ended.
+func (t *trouble) set(c call, in bool) (began, ended bool) {
+	before := len(t.calls)
+	if !in {
+		delete(t.calls, c)
+		return false, before > 0 && len(t.calls) == 0
+	}
+	if t.calls == nil {
+		t.calls = map[call]bool{}
+	}
+	t.calls[c] = true
+	if before == 0 {
+		t.since = time.Now()
+	}
+	return before == 0, false
+}
+
+// forget takes calls that are no longer made, which says nothing about the backend.
 func (w *weather) forget(calls ...call) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range calls {
-		delete(w.bad, c)
+		w.outage.set(c, false)
+		w.faults.set(c, false)
 	}
 }

@@ -204,7 +204,9 @@ type Broker interface {
 	// nil (accepted), ErrDuplicate, or why it was refused. If error is not
 	// nil none is known to be accepted: with ErrUnknownOutcome any may be,
 	// with every other error none is. A message is stored for all groups or
-	// none. Repeating a Push with the same ids is safe.
+	// none. Repeating a Push with the same ids is safe. A broker that repeats it
+	// itself returns, for a message that it may have stored the first time, an
+	// error that matches both ErrUnknownOutcome and ErrDuplicate.
 	Push(ctx context.Context, topic string, msgs []Message) ([]error, error)
 
 	// Claim leases due messages of q, up to r.Limit. It does not wait. Messages

@@ -12,8 +12,8 @@
 -- ARGV[2] "1" if this call repeats one whose answer was lost: then a message
 --         stored with the same body is the one at hand, and was accepted
 -- For each message five more: id, lane (0 to 2), delay (us), at (us), body.
--- Returns 1 (accepted) or 0 (duplicate) for each message, or nil if the version
--- is another.
+-- Returns 1 (accepted), 0 (duplicate), or 2 (a duplicate, perhaps of what the
+-- first call stored) for each message, or nil if the version is another.
 local meta, repeated = KEYS[1], ARGV[2] == '1'
 
 if (redis.call('HGET', meta, 'v') or '0') ~= ARGV[1] then return false end
@@ -29,8 +29,10 @@ for g = 2, #KEYS, 6 do
   for i = 1, #ids do
     if repeated and bodies[i] == ARGV[5 * i + 2] then
       outcome[i] = 1
-    elseif not outcome[i] and (bodies[i] or (known[i] and tonumber(known[i]) > now)) then
+    elseif not outcome[i] and bodies[i] then
       outcome[i] = 0
+    elseif not outcome[i] and known[i] and tonumber(known[i]) > now then
+      outcome[i] = repeated and 2 or 0
     end
   end
 end

@@ -2,8 +2,9 @@
 -- a way of their own: replace it, push it back, or run again after it.
 --
 -- KEYS[1]   meta    hash: version of the group list in "v", and others
--- For each group eight more:
+-- For each group nine more:
 --           bodies  hash: id to body, of what waits or runs
+--           known   zset: ended id by the time until which it is known (us)
 --           wake    list: a token for a consumer that waits
 --           lanes   three zsets: waiting id by due time (us); high, normal, low
 --           leases  zset: running id by the end of its lease (us)
@@ -14,8 +15,8 @@
 --         stored with the same body is the one at hand, and was accepted
 -- For each message six more: id, lane (0 to 2), delay (us), at (us), body, mode
 -- ("replace", "pushback", "runagain").
--- Returns 1 (accepted) or 0 (duplicate) for each message, or nil if the version
--- is another.
+-- Returns 1 (accepted), 0 (duplicate), or 2 (perhaps what the first call stored is
+-- running or has ended) for each message, or nil if the version is another.
 local meta, repeated = KEYS[1], ARGV[2] == '1'
 
 if (redis.call('HGET', meta, 'v') or '0') ~= ARGV[1] then return false end
@@ -24,16 +25,16 @@ local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 
 local groups = {}
-for g = 2, #KEYS, 8 do
+for g = 2, #KEYS, 9 do
   groups[#groups + 1] = {
-    bodies = KEYS[g], wake = KEYS[g + 1],
-    lanes = { [0] = KEYS[g + 2], KEYS[g + 3], KEYS[g + 4] },
-    leases = KEYS[g + 5], states = KEYS[g + 6], kept = KEYS[g + 7],
+    bodies = KEYS[g], known = KEYS[g + 1], wake = KEYS[g + 2],
+    lanes = { [0] = KEYS[g + 3], KEYS[g + 4], KEYS[g + 5] },
+    leases = KEYS[g + 6], states = KEYS[g + 7], kept = KEYS[g + 8],
   }
 end
 for _, q in ipairs(groups) do -- for their types, before the first write
   for _, key in ipairs({ q.bodies, q.states, q.kept }) do redis.call('HLEN', key) end
-  for _, key in ipairs({ q.leases, q.lanes[0], q.lanes[1], q.lanes[2] }) do redis.call('ZCARD', key) end
+  for _, key in ipairs({ q.known, q.leases, q.lanes[0], q.lanes[1], q.lanes[2] }) do redis.call('ZCARD', key) end
   redis.call('LLEN', q.wake)
 end
 
@@ -82,17 +83,21 @@ function act.runagain(q, m)
 end
 
 -- meet finds the copies that the message may act on, and whether there are any.
--- An id that is only known, because it ended, is met by a new message.
+-- An id that is only known, because it ended, is met by a new message: but not by
+-- a repeated one, which may be what has ended, or runs.
 local function meet(m)
-  local open, living, same = {}, false, false
+  local open, living, same, past = {}, false, false, false
   for _, q in ipairs(groups) do
     local body = redis.call('HGET', q.bodies, m.id)
+    local till = redis.call('ZSCORE', q.known, m.id)
+    if till and tonumber(till) > now then past = true end
     if body then
       local lease = redis.call('ZSCORE', q.leases, m.id)
       local runs = lease and tonumber(lease) > now
       local kept = m.mode == 'runagain' and redis.call('HGET', q.kept, m.id)
       living = true
       if m.mode ~= 'runagain' or not runs then same = same or body == m.body end
+      if m.mode == 'runagain' and runs and body == m.body then past = true end
       if kept then
         local start = string.match(kept, '^[012]:%d+:()')
         same = same or string.sub(kept, start or 1) == m.body
@@ -102,11 +107,12 @@ local function meet(m)
       end
     end
   end
-  return open, living, repeated and same
+  return open, living, repeated and same, repeated and past
 end
 
 local function push(m)
-  local open, living, same = meet(m)
+  local open, living, same, past = meet(m)
+  if past and not same and (#open == 0 or m.mode == 'runagain') then return 2 end
   for _, q in ipairs(open) do act[m.mode](q, m) end
   if #open > 0 or same then return 1 end
   if living then return 0 end
