@@ -383,12 +383,7 @@ var (
 // run runs a script. Errors for which unanswered is true are the client's own:
 // the caller knows more of the outcome.
 func (r *redisLocker) run(ctx context.Context, s *redisScript, keys []string, args ...any) (any, error) {
-	cmd := s.command(keys, args)
-	reply, err := r.client.Do(ctx, cmd...)
-	if isRedisNoScript(err) {
-		cmd[0], cmd[1] = "EVAL", s.source
-		reply, err = r.client.Do(ctx, cmd...)
-	}
+	reply, err := s.do(ctx, r.client, keys, args)
 	if unanswered(err) {
 		return nil, err
 	}

@@ -94,14 +94,20 @@ func harmlessRedisScript(source string) *redisScript {
 	return s
 }
 
-// run runs a script. Keys go before args.
-func (b *redisBroker) run(ctx context.Context, s *redisScript, keys []string, args ...any) (any, error) {
+// do runs the script on a client. Keys go before args.
+func (s *redisScript) do(ctx context.Context, c RedisClient, keys []string, args []any) (any, error) {
 	cmd := s.command(keys, args)
-	reply, err := b.client.Do(ctx, cmd...)
+	reply, err := c.Do(ctx, cmd...)
 	if isRedisNoScript(err) {
 		cmd[0], cmd[1] = "EVAL", s.source
-		reply, err = b.client.Do(ctx, cmd...)
+		reply, err = c.Do(ctx, cmd...)
 	}
+	return reply, err
+}
+
+// run runs a script. Keys go before args.
+func (b *redisBroker) run(ctx context.Context, s *redisScript, keys []string, args ...any) (any, error) {
+	reply, err := s.do(ctx, b.client, keys, args)
 	return reply, redisInTime(ctx, redisError(err, !s.harmless))
 }
 
