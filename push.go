@@ -12,7 +12,9 @@ import (
 // Dispatch stores one event for every group of the topic, or for the group
 // "default" while the topic has none. After nil it is stored as safely as the
 // backend stores anything. An error that matches ErrUnknownOutcome says that it
-// may be stored: repeat the dispatch with the same [ID], which stores it once.
+// may be stored: repeat the dispatch with the same [ID], which stores it once. One
+// that matches ErrDuplicate besides says that the id is known by now: from this
+// dispatch, or from an earlier one.
 func (d *Durable) Dispatch(ctx context.Context, topic string, event any) error {
 	return d.dispatch(ctx, topic, event)
 }

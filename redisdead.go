@@ -119,7 +119,7 @@ func (b *redisBroker) Pause(ctx context.Context, q driver.Queue) error {
 		return err
 	}
 	_, err = b.client.Do(ctx, "HSET", redisMetaKey(b.prefix, q.Topic), field, "1")
-	return redisError(err, true)
+	return redisInTime(ctx, redisError(err, true))
 }
 
 // Resume ends what Pause with the same q began, and wakes consumers.
