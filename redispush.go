@@ -16,8 +16,8 @@ var redisModes = map[driver.Conflict]string{
 }
 
 // Push stores messages for each group of the topic, in steps of up to 500. Where
-// a step fails after others succeeded, its error is the outcome of its messages,
-// and those after it are not sent.
+// one of several steps fails, its error is the outcome of its messages, and those
+// after it are not sent.
 func (b *redisBroker) Push(ctx context.Context, topic string, msgs []driver.Message) ([]error, error) {
 	if err := driver.CheckName("topic", topic); err != nil {
 		return nil, err
@@ -29,7 +29,7 @@ func (b *redisBroker) Push(ctx context.Context, topic string, msgs []driver.Mess
 		if err == nil {
 			continue
 		}
-		if n == 0 {
+		if len(steps) == 1 {
 			return nil, err
 		}
 		for _, i := range step {
