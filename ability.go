@@ -18,8 +18,6 @@ func ability[A any](d *Durable, verb string) (A, error) {
 	return a, nil
 }
 
-func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }
-
 // joinByID joins the errors that belong to ids.
 func joinByID(ids []string, errs []error) error {
 	var all []error

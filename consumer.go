@@ -2,7 +2,6 @@ package fanfare
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -143,7 +142,7 @@ func (c *consumer) acquireSlots() int {
 // handlers. It returns how long there will be nothing to claim, at most.
 func (c *consumer) claim(n int) (time.Duration, error) {
 	// Not c.quit: what is claimed by a call that is cut off stays away until
-	// its lease ends.
+	// its lease ends. Only a Stop that is out of patience does that.
 	ctx, cancel := context.WithTimeout(c.settling, callTimeout)
 	defer cancel()
 	before := time.Now()
@@ -222,7 +221,7 @@ func (c *consumer) closeIfIdle() {
 // consumerKey finds in a handler's context the consumer that runs it.
 type consumerKey struct{}
 
-// remove implements registrar. It does not disturb handlers that run, and does
+// remove ends the consumer for Remove. It does not disturb handlers that run, and does
 // not wait for the one that called it.
 func (c *consumer) remove(ctx context.Context) error {
 	c.mu.Lock()
@@ -322,6 +321,3 @@ func (p *retryPause) wait(ctx context.Context) {
 	case <-t.C:
 	}
 }
-
-// isLost reports whether err says that a lease was lost.
-func isLost(err error) bool { return errors.Is(err, driver.ErrLeaseLost) }

@@ -58,12 +58,7 @@ func (f HandleFunc) Handle(ctx context.Context, event any) error { return f(ctx,
 // Registration is one handler of one topic of one dispatcher.
 type Registration struct {
 	topic, group string
-	owner        registrar
-}
-
-// registrar is the dispatcher's side of a Registration.
-type registrar interface {
-	remove(ctx context.Context) error
+	owner        any // what the dispatcher knows it by
 }
 
 // Topic returns the topic that the handler is registered for.

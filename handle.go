@@ -20,12 +20,12 @@ const maxError = 4 << 10
 func (c *consumer) handle(l *lease) {
 	e, err := decodeEnvelope(l.Body)
 	if err != nil {
-		c.report(l, nil, verdict{outcome: dead, reason: ReasonUndecodable}, err)
+		c.report(l, verdict{outcome: dead, reason: ReasonUndecodable}, err)
 		return
 	}
 	if lostLeases := l.Attempt - 1 - l.Failures; lostLeases >= maxLostLeases {
 		err := fmt.Errorf("its lease ran out %d times: %w", lostLeases, ErrLeaseLost)
-		c.report(l, &e, verdict{outcome: dead, reason: ReasonPoison}, err)
+		c.report(l, verdict{outcome: dead, reason: ReasonPoison}, err)
 		return
 	}
 	limit := c.cfg.maxAttempts
@@ -45,7 +45,7 @@ func (c *consumer) handle(l *lease) {
 		c.d.counters.running.Add(-1)
 		seen.Duration, seen.Err = time.Since(begin), err
 		c.d.observer.finished(seen)
-		c.report(l, &e, c.judge(ctx, l, limit, err), err)
+		c.report(l, c.judge(ctx, l, limit, err), err)
 	}
 	after(guard(func() error {
 		return c.handler.Handle(ctx, Encoded{contentType: e.contentType, data: e.payload, codec: c.d.codec})
@@ -87,7 +87,7 @@ func (c *consumer) judge(ctx context.Context, l *lease, limit int, err error) ve
 }
 
 // report hands the result of an event to the settler.
-func (c *consumer) report(l *lease, e *envelope, v verdict, err error) {
+func (c *consumer) report(l *lease, v verdict, err error) {
 	s := driver.Settlement{Receipt: l.Receipt, Verb: driver.Ack, Error: errorText(err)}
 	switch v.outcome {
 	case retry:
@@ -127,7 +127,7 @@ func (c *consumer) submit(r result) {
 // settled counts, tells and logs a result that the backend has taken, or
 // refused with err.
 func (c *consumer) settled(r result, err error) {
-	if isLost(err) {
+	if errors.Is(err, driver.ErrLeaseLost) {
 		c.lose(r.lease)
 		return
 	}

@@ -1,7 +1,6 @@
 package fanfare
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -112,6 +111,3 @@ func (h *localHandler) attempts(c *localContent) int {
 	}
 	return h.maxAttempts
 }
-
-// remove is for the Registration.
-func (h *localHandler) remove(ctx context.Context) error { return h.l.remove(ctx, h) }

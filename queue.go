@@ -2,6 +2,7 @@ package fanfare
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,7 +53,7 @@ func (d *Durable) Get(ctx context.Context, topic, id string) ([]Record, error) {
 	var found []Record
 	for _, q := range queues {
 		r, err := d.Queue(topic, q.Group).Get(ctx, id)
-		if isNotFound(err) {
+		if errors.Is(err, ErrNotFound) {
 			continue
 		}
 		if err != nil {
