@@ -17,13 +17,21 @@ APT = DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# The servers the tests need: binary=package of Debian.
+SERVERS = redis-server=redis-server mariadbd=mariadb-server postgres=postgresql
+
 deps: ## install the servers the tests need (root on Debian or Ubuntu), else name what is missing
-	@if command -v redis-server >/dev/null; then exit 0; fi; \
+	@has() { PATH=$$PATH:/usr/sbin$$(printf ':%s' /usr/lib/postgresql/*/bin) command -v "$$1" >/dev/null; }; \
+	missing() { local s; for s in $(SERVERS); do has "$${s%=*}" || echo "$${s#*=}"; done; }; \
+	packages=$$(missing | xargs); \
+	[ -n "$$packages" ] || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "deps: installing $$packages; where services start by themselves these do too, which the tests do not mind: they use ports of their own"; \
 		$(APT) update; \
-		$(APT) install --no-install-recommends redis-server && exit 0; \
+		$(APT) install --no-install-recommends $$packages; \
+		packages=$$(missing | xargs); \
 	fi; \
-	echo 'deps: redis-server is missing: tests that need it are skipped, or fail with CI=true'
+	[ -z "$$packages" ] || echo "deps: $$packages missing: tests that need it are skipped, or fail with CI=true"
 
 # -count=1: a cached result knows nothing of the servers that are there now. The
 # tests on miniredis with the build tag !race run in a second go.

@@ -1,7 +1,6 @@
 package testsvc
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -16,120 +15,148 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(orphanDir); dir != "" {
-		abandonRedis(dir)
+	if name := os.Getenv(orphanOf); name != "" {
+		abandon(name)
 	}
 	os.Exit(Run(m, func() error { return goleak.Find() }))
 }
 
-func TestRedisIsShared(t *testing.T) {
-	t.Setenv(redisURL, "")
-	s := Redis(t)
-	if got := ask(t, s.Addr, "PING"); got != "+PONG" {
-		t.Errorf("PING = %q, want +PONG", got)
-	}
-	if want := "redis://" + s.Addr + "/0"; s.URL != want {
-		t.Errorf("URL = %q, want %q", s.URL, want)
-	}
-	if again := Redis(t); again != s {
-		t.Errorf("Redis started a second server at %s, want the one at %s", again.Addr, s.Addr)
-	}
-	if private := StartRedis(t); private.Addr == s.Addr {
-		t.Errorf("StartRedis gave the shared server")
-	}
-
-	defer func() {
-		if recover() == nil {
-			t.Error("Kill of the shared server did not panic")
+func TestShared(t *testing.T) {
+	each(t, func(t *testing.T, svc service) {
+		t.Setenv(svc.variable(), "")
+		s := svc.shared(t)
+		if svc.runs(t, s) == "" {
+			t.Error("the server does not count")
 		}
-	}()
-	s.Kill()
+		if want := svc.before + s.Addr + svc.after; s.URL != want {
+			t.Errorf("URL = %q, want %q", s.URL, want)
+		}
+		if again := svc.shared(t); again != s {
+			t.Errorf("a second server runs at %s, want the one at %s", again.Addr, s.Addr)
+		}
+
+		defer func() {
+			if recover() == nil {
+				t.Error("Kill of the shared server did not panic")
+			}
+		}()
+		s.Kill()
+	})
 }
 
-func TestRedisURL(t *testing.T) {
-	for _, tt := range []struct{ url, addr string }{
-		{"redis://cache.example:7000/3", "cache.example:7000"},
-		{"rediss://user:secret@cache.example", "cache.example:6379"},
-		{"redis://[::1]", "[::1]:6379"},
-	} {
-		t.Setenv(redisURL, tt.url)
-		if s := Redis(t); s.Addr != tt.addr || s.URL != tt.url {
-			t.Errorf("with %s: Redis = %s, %s, want %s", tt.url, s.Addr, s.URL, tt.addr)
+// TestRestart holds that what is committed survives each way to end a server,
+// and that a private server is not the shared one.
+func TestRestart(t *testing.T) {
+	each(t, func(t *testing.T, svc service) {
+		s := svc.private(t, svc.durable...)
+		addr := s.Addr
+		ends := []struct {
+			name string
+			end  func()
+		}{
+			{"Kill", s.Kill},
+			{"Stop", s.Stop},
+			{"Pause and Stop", func() { s.Pause(); s.Stop() }},
+			{"Pause and Kill", func() { s.Pause(); s.Kill() }},
+			{"Stop after Kill", func() { s.Kill(); s.Stop() }},
 		}
-	}
-	for _, raw := range []string{"localhost:6379", "redis://:7000", "redis://[::1"} {
-		if s, err := foreign(raw, "6379"); err == nil {
-			t.Errorf("foreign(%q) = %s, want an error", raw, s.Addr)
+		for i, e := range ends {
+			if got, want := svc.runs(t, s), fmt.Sprint(i+1); got != want {
+				t.Fatalf("before %s: runs = %s, want %s", e.name, got, want)
+			}
+			e.end()
+			if conn, err := net.Dial("tcp", addr); err == nil {
+				conn.Close()
+				t.Fatalf("%s accepts connections after %s", addr, e.name)
+			}
+			s.Restart()
+			if s.Addr != addr {
+				t.Fatalf("Addr = %s after Restart, want %s", s.Addr, addr)
+			}
 		}
-	}
+		s.Kill() // the test ends with a server that was killed
+	})
 }
 
-func TestRestartKeepsWhatWasSaved(t *testing.T) {
-	s := StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
-	addr := s.Addr
-	ends := []struct {
-		name string
-		end  func()
-	}{
-		{"Kill", s.Kill},
-		{"Stop", s.Stop},
-		{"Pause and Stop", func() { s.Pause(); s.Stop() }},
-		{"Stop after Kill", func() { s.Kill(); s.Stop() }},
-	}
-	for i, e := range ends {
-		if got, want := ask(t, addr, "INCR runs"), fmt.Sprintf(":%d", i+1); got != want {
-			t.Fatalf("before %s: INCR = %q, want %q", e.name, got, want)
-		}
-		e.end()
-		if conn, err := net.Dial("tcp", addr); err == nil {
-			conn.Close()
-			t.Fatalf("%s accepts connections after %s", addr, e.name)
-		}
-		s.Restart()
-		if s.Addr != addr {
-			t.Fatalf("Addr = %s after Restart, want %s", s.Addr, addr)
-		}
-	}
+func TestPause(t *testing.T) {
+	each(t, func(t *testing.T, svc service) {
+		s := svc.private(t)
+		s.Pause()
+		conn := dial(t, s, svc.hello)
+		awaitNothing(t, conn)
+		s.Resume()
+		await(t, conn, svc.reply)
+	})
 }
 
-func TestPauseAndResume(t *testing.T) {
-	s := StartRedis(t)
-	s.Pause()
+func dial(t *testing.T, s *Server, hello string) net.Conn {
+	t.Helper()
 	conn, err := net.Dial("tcp", s.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	if _, err := io.WriteString(conn, "PING\r\n"); err != nil {
+	t.Cleanup(func() { conn.Close() })
+	write(t, conn, hello)
+	return conn
+}
+
+func write(t *testing.T, conn net.Conn, message string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, message); err != nil {
 		t.Fatal(err)
 	}
-	reply := make([]byte, len("+PONG"))
-	conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	if n, err := conn.Read(reply); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("read from a paused server = %q, %v, want a timeout", reply[:n], err)
-	}
-	s.Resume()
+}
+
+func await(t *testing.T, conn net.Conn, want string) {
+	t.Helper()
+	got := make([]byte, max(1, len(want)))
 	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := io.ReadFull(conn, reply); err != nil || string(reply) != "+PONG" {
-		t.Errorf("read after Resume = %q, %v, want +PONG", reply, err)
+	if _, err := io.ReadFull(conn, got); err != nil || !strings.HasPrefix(string(got), want) {
+		t.Errorf("read = %q, %v, want %q", got, err, want)
+	}
+}
+
+func awaitNothing(t *testing.T, conn net.Conn) {
+	t.Helper()
+	var got [1]byte
+	conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := conn.Read(got[:]); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read from a paused server = %q, %v, want a timeout", got[:n], err)
 	}
 }
 
 func TestEarlyEndShowsOutput(t *testing.T) {
-	needRedis(t)
-	_, err := start(redis, t.TempDir(), []string{"--no-such-setting", "1"})
-	if err == nil || !strings.Contains(err.Error(), "no-such-setting") {
-		t.Errorf("start with a bad argument: %v, want what redis-server says of it", err)
+	for _, tt := range []struct {
+		kind kind
+		args []string
+	}{
+		{redis, []string{"--nosuchsetting", "1"}},
+		{mariadb, []string{"--nosuchsetting=1"}},
+		{postgres, []string{"-c", "nosuchsetting=1"}},
+	} {
+		t.Run(tt.kind.name, func(t *testing.T) {
+			service{kind: tt.kind}.need(t)
+			_, err := start(tt.kind, tt.args)
+			if err == nil || !strings.Contains(err.Error(), "nosuchsetting") {
+				t.Errorf("start with a bad argument: %v, want what %s says of it", err, tt.kind.binary)
+			}
+		})
 	}
 }
 
 // TestTakenPort holds that a server is not taken for ready because another one
 // answers on its port.
 func TestTakenPort(t *testing.T) {
-	s := StartRedis(t)
-	if err := redisReady(s.Addr, s.proc.cmd.Process.Pid+1); err == nil {
-		t.Errorf("redisReady(%s) = nil for a process that is not there", s.Addr)
-	}
+	each(t, func(t *testing.T, svc service) {
+		t.Setenv(svc.variable(), "")
+		s := svc.shared(t)
+		if err := s.kind.ready(s.Addr, s.Dir, s.proc.pid()); err != nil {
+			t.Errorf("ready(%s) = %v", s.Addr, err)
+		}
+		if err := s.kind.ready(s.Addr, s.Dir, s.proc.pid()+1); err == nil {
+			t.Errorf("ready(%s) = nil for a process that is not there", s.Addr)
+		}
+	})
 }
 
 // TestMissingServer runs a test of this package without PATH.
@@ -143,8 +170,8 @@ func TestMissingServer(t *testing.T) {
 		{"CI=true", "--- FAIL"},
 		{"FANFARE_TEST_REQUIRE=all", "--- FAIL"},
 	} {
-		for _, test := range []string{"TestRedisIsShared", "TestPauseAndResume"} {
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^"+test+"$")
+		for _, test := range []string{"TestShared", "TestPause"} {
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^"+test+"$/^redis$")
 			cmd.Env = append(os.Environ(), "PATH=", "CI=", "FANFARE_TEST_REQUIRE=", tt.env)
 			out, err := cmd.CombinedOutput()
 			if failed := err != nil; failed != (tt.want == "--- FAIL") {
@@ -157,28 +184,18 @@ func TestMissingServer(t *testing.T) {
 	}
 }
 
-func needRedis(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath(redis.binary); err != nil {
-		redis.giveUp(t, err)
+// TestFind looks in the directories of a kind for what is not in PATH.
+func TestFind(t *testing.T) {
+	dir := t.TempDir()
+	k := kind{binary: "fanfare-no-such-server", dirs: func() []string { return []string{t.TempDir(), dir} }}
+	if path, err := k.find(); !errors.Is(err, exec.ErrNotFound) {
+		t.Errorf("find = %s, %v, want %v", path, err, exec.ErrNotFound)
 	}
-}
-
-// ask sends a command to the server at addr and returns the first line of the
-// reply.
-func ask(t *testing.T, addr, command string) string {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
+	want := dir + "/" + k.binary
+	if err := os.WriteFile(want, nil, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	if _, err := io.WriteString(conn, command+"\r\n"); err != nil {
-		t.Fatal(err)
+	if path, err := k.find(); path != want || err != nil {
+		t.Errorf("find = %s, %v, want %s", path, err, want)
 	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(line)
 }
