@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -30,7 +32,7 @@ func TestDispatchRefusesBadArgumentsBeforeItSends(t *testing.T) {
 	var calls []string
 	ok := &answering{name: "ok", calls: &calls}
 	var none *fanfare.Local
-	var noEvent *order
+	var noEvent *Order
 	for name, tt := range map[string]struct {
 		topic string
 		event any
@@ -102,33 +104,13 @@ func TestRedispatchReportsWhatIsStillOpen(t *testing.T) {
 	require.Equal(t, []string{"a", "b", "a", "b", "a"}, calls)
 }
 
-func TestFanoutGivesAllTheSameEvent(t *testing.T) {
-	behaves(t, func(t *testing.T, o opener) {
-		first, second := o.open(t), openLocal(t)
-		topic, got := fanfare.NewTopic[order](t.Name()), newReceived[fanfare.Delivery]()
-		for _, d := range []fanfare.Dispatcher{first, second} {
-			_, err := topic.Register(t.Context(), d, func(ctx context.Context, v order) error {
-				require.Equal(t, sample, v)
-				info, _ := fanfare.DeliveryFrom(ctx)
-				got.add(info)
-				return nil
-			})
-			require.NoError(t, err)
-		}
-		require.NoError(t, fanfare.Dispatch(t.Context(), topic.Name(), sample, first, second))
-		require.NoError(t, topic.Dispatch(t.Context(), fanfare.Fanout{first, second}, sample, fanfare.Header("k", "v")))
-		all := got.wait(t, 4)
-		ids := map[string]int{}
-		for _, info := range all {
-			ids[info.ID]++
-		}
-		require.Len(t, ids, 2)
-		for id, n := range ids {
-			require.Equal(t, 2, n, id)
-		}
-		require.NoError(t, first.Stop(t.Context()))
-		err := topic.Dispatch(t.Context(), fanfare.Fanout{first, second}, sample)
-		require.ErrorIs(t, err, fanfare.ErrStopped)
-		got.wait(t, 5)
-	})
+// countedDelay counts how often it is asked.
+type countedDelay struct{ asked *atomic.Int64 }
+
+func (c countedDelay) Delayed() time.Duration { c.asked.Add(1); return time.Hour }
+
+func TestFanoutAsksForTheDelayOnce(t *testing.T) {
+	asked := &atomic.Int64{}
+	require.NoError(t, fanfare.Dispatch(t.Context(), "t", countedDelay{asked}, newDurable(), newDurable()))
+	require.EqualValues(t, 1, asked.Load())
 }

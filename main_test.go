@@ -6,12 +6,13 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/fanfare-go/fanfare/internal/behaviour"
 	"github.com/fanfare-go/fanfare/internal/testsvc"
 )
 
 func TestMain(m *testing.M) {
-	if child := os.Getenv("FANFARE_TEST_CHILD"); child != "" {
-		os.Exit(runChild(child))
+	if behaviour.IsChild() {
+		os.Exit(behaviour.RunChild(openFromEnv))
 	}
 	os.Exit(testsvc.Run(m, func() error { return goleak.Find() }))
 }

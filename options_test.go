@@ -84,38 +84,3 @@ func TestWrongEventOptionsAreErrorsOfTheDispatch(t *testing.T) {
 		require.ErrorIs(t, number.Dispatch(t.Context(), d, 1, o), fanfare.ErrOption, name)
 	}
 }
-
-func TestWrongHandlerOptionsAreErrorsOfRegister(t *testing.T) {
-	behaves(t, func(t *testing.T, o opener) {
-		d := o.open(t)
-		handle := func(context.Context, int) error { return nil }
-		for name, option := range map[string]fanfare.HandlerOption{
-			"nil":         nil,
-			"group":       fanfare.Group(""),
-			"long group":  fanfare.Group(string(make([]byte, 256))),
-			"concurrency": fanfare.Concurrency(0),
-			"attempts":    fanfare.MaxAttempts(0),
-			"backoff":     fanfare.Backoff(nil),
-			"timeout":     fanfare.Timeout(0),
-			"lease":       fanfare.Lease(time.Millisecond),
-		} {
-			_, err := number.Register(t.Context(), d, handle, option)
-			require.ErrorIs(t, err, fanfare.ErrOption, name)
-		}
-		if o.durable {
-			_, err := number.Register(t.Context(), d, handle, fanfare.Synchronous())
-			require.ErrorIs(t, err, fanfare.ErrUnsupported)
-		} else {
-			_, err := number.Register(t.Context(), d, handle, fanfare.Lease(time.Minute))
-			require.ErrorIs(t, err, fanfare.ErrUnsupported)
-		}
-		_, err := d.Register(t.Context(), "t", nil)
-		require.ErrorIs(t, err, fanfare.ErrNilHandler)
-		_, err = number.Register(t.Context(), d, nil)
-		require.ErrorIs(t, err, fanfare.ErrNilHandler)
-		_, err = d.Register(t.Context(), "", fanfare.HandleFunc(func(context.Context, any) error { return nil }))
-		require.ErrorIs(t, err, fanfare.ErrNoTopicSpecified)
-		_, err = d.Register(t.Context(), "\xff", fanfare.HandleFunc(func(context.Context, any) error { return nil }))
-		require.ErrorIs(t, err, fanfare.ErrInvalid)
-	})
-}

@@ -1,15 +1,11 @@
 package fanfare_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fanfare-go/fanfare"
+	"github.com/fanfare-go/fanfare/internal/behaviour"
 	"github.com/fanfare-go/fanfare/internal/testsvc"
 )
 
@@ -27,7 +24,7 @@ func onRedis(t *testing.T, s *testsvc.Server, opts ...fanfare.Option) *fanfare.D
 	t.Helper()
 	d, err := fanfare.OpenRedis(s.URL, opts...)
 	require.NoError(t, err)
-	stopWith(t, d)
+	behaviour.StopWith(t, d)
 	return d
 }
 
@@ -40,28 +37,6 @@ func tell(t *testing.T, s *testsvc.Server, command string, args ...any) any {
 	reply, err := c.Do(command, args...)
 	require.NoError(t, err)
 	return reply
-}
-
-// logs is a logger and what it logged.
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) count(s string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), s)
-}
-
-func (l *logs) option() fanfare.Option {
-	return fanfare.WithLogger(slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelInfo})))
 }
 
 func TestRedisDownAtStart(t *testing.T) {
@@ -78,36 +53,36 @@ func TestRedisDownAtStart(t *testing.T) {
 	require.Error(t, d.Health(ctx))
 	require.Less(t, time.Since(begin), 3*time.Second)
 	s.Restart()
-	got := newReceived[int]()
-	_, err = number.Register(t.Context(), d, func(_ context.Context, n int) error { got.add(n); return nil })
+	got := behaviour.NewReceived[int]()
+	_, err = number.Register(t.Context(), d, func(_ context.Context, n int) error { got.Add(n); return nil })
 	require.NoError(t, err)
 	require.NoError(t, number.Dispatch(t.Context(), d, 1))
-	got.wait(t, 1)
+	got.Wait(t, 1)
 }
 
 func TestRedisRestarts(t *testing.T) {
 	t.Parallel()
-	s, log := testsvc.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always"), &logs{}
-	d := onRedis(t, s, log.option())
-	got := newReceived[int]()
+	s, log := testsvc.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always"), &behaviour.Logs{}
+	d := onRedis(t, s, log.Option())
+	got := behaviour.NewReceived[int]()
 	for _, topic := range []string{"a", "b", "c"} {
-		_, err := fanfare.NewTopic[int](topic).Register(t.Context(), d, func(_ context.Context, n int) error { got.add(n); return nil })
+		_, err := fanfare.NewTopic[int](topic).Register(t.Context(), d, func(_ context.Context, n int) error { got.Add(n); return nil })
 		require.NoError(t, err)
 	}
 	a := fanfare.NewTopic[int]("a")
 	require.NoError(t, a.Dispatch(t.Context(), d, 1))
 	require.NoError(t, a.Dispatch(t.Context(), d, 2, fanfare.Delay(1500*time.Millisecond), fanfare.ID("later")))
-	got.wait(t, 1)
+	got.Wait(t, 1)
 	for range 2 {
 		s.Kill()
 		require.Error(t, a.Dispatch(t.Context(), d, 0))
-		eventually(t, func() bool { return log.count("does not work") > log.count("works again") }, "trouble is logged")
+		behaviour.Eventually(t, func() bool { return log.Count("does not work") > log.Count("works again") }, "trouble is logged")
 		s.Restart()
-		eventually(t, func() bool { return log.count("does not work") == log.count("works again") }, "recovery is logged")
+		behaviour.Eventually(t, func() bool { return log.Count("does not work") == log.Count("works again") }, "recovery is logged")
 	}
 	require.NoError(t, a.Dispatch(t.Context(), d, 3))
-	require.ElementsMatch(t, []int{1, 2, 3}, got.wait(t, 3))
-	require.Equal(t, 2, log.count("does not work"))
+	require.ElementsMatch(t, []int{1, 2, 3}, got.Wait(t, 3))
+	require.Equal(t, 2, log.Count("does not work"))
 	require.ErrorIs(t, a.Dispatch(t.Context(), d, 0, fanfare.ID("later")), fanfare.ErrDuplicate, "the window survives too")
 }
 
@@ -143,9 +118,9 @@ func TestRedisOutOfMemoryGoesOnDraining(t *testing.T) {
 	}
 	tell(t, s, "CONFIG", "SET", "maxmemory", "1")
 	require.ErrorIs(t, number.Dispatch(t.Context(), d, 99), fanfare.ErrBackendFull)
-	failed := newReceived[int]()
+	failed := behaviour.NewReceived[int]()
 	_, err := number.Register(t.Context(), onRedis(t, s), func(_ context.Context, n int) error {
-		if n == 7 && failed.add(n) < 3 {
+		if n == 7 && failed.Add(n) < 3 {
 			return errors.New("not yet")
 		}
 		return nil
@@ -156,7 +131,7 @@ func TestRedisOutOfMemoryGoesOnDraining(t *testing.T) {
 	consumer := onRedis(t, s)
 	require.NoError(t, consumer.Pause(t.Context(), number.Name()))
 	_, err = number.Register(t.Context(), consumer, func(_ context.Context, n int) error {
-		if n == 7 && failed.add(n) < 3 {
+		if n == 7 && failed.Add(n) < 3 {
 			return errors.New("not yet")
 		}
 		return nil
@@ -164,7 +139,7 @@ func TestRedisOutOfMemoryGoesOnDraining(t *testing.T) {
 	require.NoError(t, err)
 	tell(t, s, "CONFIG", "SET", "maxmemory", "1")
 	require.NoError(t, consumer.Resume(t.Context(), number.Name()))
-	eventually(t, func() bool { return consumer.Stats().Handled == 50 }, "drained")
+	behaviour.Eventually(t, func() bool { return consumer.Stats().Handled == 50 }, "drained")
 	require.EqualValues(t, 2, consumer.Stats().Retried)
 	tell(t, s, "CONFIG", "SET", "maxmemory", "0")
 }
@@ -173,8 +148,8 @@ func TestRedisReplicaIsReadOnly(t *testing.T) {
 	t.Parallel()
 	s := testsvc.StartRedis(t)
 	d := onRedis(t, s)
-	got := newReceived[int]()
-	_, err := number.Register(t.Context(), d, func(_ context.Context, n int) error { got.add(n); return nil })
+	got := behaviour.NewReceived[int]()
+	_, err := number.Register(t.Context(), d, func(_ context.Context, n int) error { got.Add(n); return nil })
 	require.NoError(t, err)
 	tell(t, s, "REPLICAOF", "127.0.0.1", "1")
 	err = number.Dispatch(t.Context(), d, 1)
@@ -182,22 +157,22 @@ func TestRedisReplicaIsReadOnly(t *testing.T) {
 	require.ErrorIs(t, err, fanfare.ErrUnavailable)
 	tell(t, s, "REPLICAOF", "NO", "ONE")
 	require.NoError(t, number.Dispatch(t.Context(), d, 2))
-	require.Equal(t, []int{2}, got.wait(t, 1))
+	require.Equal(t, []int{2}, got.Wait(t, 1))
 }
 
 func TestRedisForgetsScripts(t *testing.T) {
 	t.Parallel()
 	s := testsvc.StartRedis(t)
 	d := onRedis(t, s)
-	got := newReceived[int]()
-	_, err := number.Register(t.Context(), d, func(_ context.Context, n int) error { got.add(n); return nil })
+	got := behaviour.NewReceived[int]()
+	_, err := number.Register(t.Context(), d, func(_ context.Context, n int) error { got.Add(n); return nil })
 	require.NoError(t, err)
 	for n := range 50 {
 		tell(t, s, "SCRIPT", "FLUSH")
 		require.NoError(t, number.Dispatch(t.Context(), d, n))
 	}
-	got.wait(t, 50)
-	eventually(t, func() bool { return d.Stats().Handled == 50 }, "handled")
+	got.Wait(t, 50)
+	behaviour.Eventually(t, func() bool { return d.Stats().Handled == 50 }, "handled")
 }
 
 func TestIdleRedisConsumerAsksSeldom(t *testing.T) {
@@ -229,9 +204,9 @@ func TestIdleRedisConsumerAsksSeldom(t *testing.T) {
 func TestRedisIsOnTime(t *testing.T) {
 	s := testsvc.StartRedis(t)
 	d := onRedis(t, s)
-	topic, got := fanfare.NewTopic[time.Time]("on time"), newReceived[time.Duration]()
+	topic, got := fanfare.NewTopic[time.Time]("on time"), behaviour.NewReceived[time.Duration]()
 	_, err := topic.Register(t.Context(), d, func(_ context.Context, due time.Time) error {
-		got.add(time.Since(due))
+		got.Add(time.Since(due))
 		return nil
 	})
 	require.NoError(t, err)
@@ -239,9 +214,47 @@ func TestRedisIsOnTime(t *testing.T) {
 		delay := time.Duration(i) * 97 * time.Millisecond
 		require.NoError(t, topic.Dispatch(t.Context(), d, time.Now().Add(delay).Round(0), fanfare.Delay(delay)))
 	}
-	late := got.wait(t, 20)
+	late := got.Wait(t, 20)
 	slices.Sort(late)
 	require.GreaterOrEqual(t, late[0], time.Duration(0), "never early")
 	require.Less(t, late[10], 40*time.Millisecond, "woken when it is due, not by the next look: %v", late)
 	t.Logf("late: median %v, greatest %v", late[10], late[19])
+}
+
+func TestStopReturnsThoughRedisHangs(t *testing.T) {
+	t.Parallel()
+	s := testsvc.StartRedis(t)
+	d := onRedis(t, s)
+	_, err := number.Register(t.Context(), d, func(context.Context, int) error { return nil })
+	require.NoError(t, err)
+	s.Pause()
+	registered := make(chan error, 1)
+	go func() {
+		_, err := number.Register(context.Background(), d, func(context.Context, int) error { return nil }, fanfare.Group("late"))
+		registered <- err
+	}()
+	<-time.After(2500 * time.Millisecond) // a claim is under way by now
+	ctx, cancel := contextFor(200 * time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	_ = d.Stop(ctx)
+	require.Less(t, time.Since(begin), time.Second)
+	require.Error(t, <-registered)
+	s.Resume()
+}
+
+func TestARefusedQueueHidesNoOutage(t *testing.T) {
+	t.Parallel()
+	s, log := testsvc.StartRedis(t), &behaviour.Logs{}
+	tell(t, s, "SET", "fanfare:{broken}:default:l", "not ours")
+	d := onRedis(t, s, log.Option())
+	for _, topic := range []string{"broken", "sound"} {
+		_, err := fanfare.NewTopic[int](topic).Register(t.Context(), d, func(context.Context, int) error { return nil })
+		require.NoError(t, err)
+	}
+	behaviour.Eventually(t, func() bool { return log.Count("backend refuses") == 1 }, "refusal")
+	s.Kill()
+	behaviour.Eventually(t, func() bool { return log.Count("does not work") == 1 }, "outage")
+	s.Restart() // without what it held
+	behaviour.Eventually(t, func() bool { return log.Count("works again") == 1 }, "recovery")
 }

@@ -1,4 +1,4 @@
-package fanfare_test
+package behaviour
 
 import (
 	"bufio"
@@ -16,26 +16,58 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fanfare-go/fanfare"
-	"github.com/fanfare-go/fanfare/internal/testsvc"
 )
 
-// The tests of this file kill processes. A child is this test binary again, with
-// its role in the environment: see TestMain and runChild.
+// The tests of this file kill processes. A child is the test binary again, with
+// its role in the environment.
+
+// childTopic names the environment variable of the topic that a child consumes.
+const childTopic = "FANFARE_TEST_CHILD_TOPIC"
 
 const childLease = 2 * time.Second
 
-// runChild consumes until it is told to end. It prints "ready", and the payload
-// of each event that it starts. Events named "long" take for ever, unless their
-// context ends.
-func runChild(string) int {
+// RunProcesses runs the tests that kill, freeze and terminate processes on each
+// opener, one after the other, since they measure time. The openers are durable
+// and have an Env.
+func RunProcesses(t *testing.T, openers ...Opener) {
+	for _, test := range processes {
+		t.Run(test.name, func(t *testing.T) {
+			for _, o := range openers {
+				t.Run(o.Name, func(t *testing.T) { test.run(t, o.start(t)) })
+			}
+		})
+	}
+}
+
+var processes = []test{
+	{"TestEventOfAKilledProcessRunsAgain", testEventOfAKilledProcessRunsAgain},
+	{"TestFrozenProcessIsOvertakenAndRefused", testFrozenProcessIsOvertakenAndRefused},
+	{"TestTerminatedProcessFinishesOrGivesBack", testTerminatedProcessFinishesOrGivesBack},
+}
+
+// IsChild reports whether RunProcesses started this process: TestMain then calls
+// RunChild and no test.
+//
+//	if behaviour.IsChild() {
+//		os.Exit(behaviour.RunChild(open))
+//	}
+func IsChild() bool { return os.Getenv(childTopic) != "" }
+
+// RunChild consumes on the dispatcher that open opens on the backend named by
+// the environment, see [Backend].Env, until the process is told to end. It
+// returns what TestMain passes to os.Exit.
+//
+// It prints "ready", and the payload of each event that it starts. Events named
+// "long" take for ever, unless their context ends.
+func RunChild(open func(opts ...fanfare.Option) (*fanfare.Durable, error)) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	d, err := fanfare.OpenRedis(os.Getenv("FANFARE_TEST_URL"), fanfare.WithPrefix(os.Getenv("FANFARE_TEST_PREFIX")), fanfare.WithLease(childLease))
+	d, err := open(fanfare.WithLease(childLease))
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
-	_, err = fanfare.NewTopic[string](os.Getenv("FANFARE_TEST_TOPIC")).Register(ctx, d, func(ctx context.Context, what string) error {
+	_, err = fanfare.NewTopic[string](os.Getenv(childTopic)).Register(ctx, d, func(ctx context.Context, what string) error {
 		fmt.Println(what)
 		wait := 300 * time.Millisecond
 		if strings.HasPrefix(what, "long") {
@@ -55,7 +87,7 @@ func runChild(string) int {
 	}
 	fmt.Println("ready")
 	<-ctx.Done()
-	drain, cancel := contextFor(time.Second)
+	drain, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	var left *fanfare.StopError
 	if err := d.Stop(drain); errors.As(err, &left) {
@@ -70,15 +102,15 @@ type child struct {
 	lines chan string
 }
 
-func startChild(t *testing.T, url, prefix, topic string) *child {
+func startChild(t *testing.T, env []string, topic string) *child {
 	t.Helper()
 	c := &child{Cmd: exec.Command(os.Args[0], "-test.run=^$"), lines: make(chan string, 100)}
-	c.Env = append(os.Environ(), "FANFARE_TEST_CHILD=consume", "FANFARE_TEST_URL="+url, "FANFARE_TEST_PREFIX="+prefix, "FANFARE_TEST_TOPIC="+topic)
+	c.Env = append(append(os.Environ(), env...), childTopic+"="+topic)
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, c.Start())
-	go func() {
+	go func() { // the clean-up waits for it
 		defer close(c.lines)
 		for s := bufio.NewScanner(out); s.Scan(); {
 			c.lines <- s.Text()
@@ -111,66 +143,63 @@ func (c *child) expect(t *testing.T, want string) {
 	}
 }
 
-// process is what the tests need: a Redis, a dispatcher, and a child that
+// process is what the tests need: a topic, a dispatcher, and a child that
 // consumes the topic.
-func process(t *testing.T) (fanfare.Topic[string], *fanfare.Durable, *child) {
+func process(t *testing.T, o opener) (fanfare.Topic[string], *fanfare.Durable, *child) {
 	t.Helper()
-	url, prefix := testsvc.Redis(t).URL, "t:"+fanfare.NewID()
-	d, err := fanfare.OpenRedis(url, fanfare.WithPrefix(prefix), fanfare.WithLease(childLease))
-	require.NoError(t, err)
-	stopWith(t, d)
+	require.NotEmpty(t, o.Env, "a backend that processes share has an Env")
 	topic := fanfare.NewTopic[string](t.Name())
-	return topic, d, startChild(t, url, prefix, topic.Name())
+	return topic, o.openDurable(t, fanfare.WithLease(childLease)), startChild(t, o.Env, topic.Name())
 }
 
 // takeOver registers a handler that notes what it gets.
-func takeOver(t *testing.T, topic fanfare.Topic[string], d *fanfare.Durable) *received[fanfare.Delivery] {
+func takeOver(t *testing.T, topic fanfare.Topic[string], d *fanfare.Durable) *Received[fanfare.Delivery] {
 	t.Helper()
-	got := newReceived[fanfare.Delivery]()
+	got := NewReceived[fanfare.Delivery]()
 	_, err := topic.Register(t.Context(), d, func(ctx context.Context, _ string) error {
 		info, _ := fanfare.DeliveryFrom(ctx)
-		got.add(info)
+		got.Add(info)
 		return nil
 	})
 	require.NoError(t, err)
 	return got
 }
 
-func TestEventOfAKilledProcessRunsAgain(t *testing.T) {
-	topic, d, c := process(t)
+func testEventOfAKilledProcessRunsAgain(t *testing.T, o opener) {
+	topic, d, c := process(t, o)
 	require.NoError(t, topic.Dispatch(t.Context(), d, "long", fanfare.ID("orphan"), fanfare.High, fanfare.Header("k", "v")))
 	c.expect(t, "long")
 	got := takeOver(t, topic, d)
 	require.NoError(t, c.Process.Kill())
 	killed := time.Now()
-	info := got.wait(t, 1)[0]
+	info := got.Wait(t, 1)[0]
 	require.LessOrEqual(t, time.Since(killed), childLease+time.Second)
 	require.Equal(t, "orphan", info.ID)
 	require.Equal(t, 2, info.Attempt)
 	require.Equal(t, map[string]string{"k": "v"}, info.Headers)
-	eventually(t, func() bool { return d.Stats().Handled == 1 }, "handled")
+	Eventually(t, func() bool { return d.Stats().Handled == 1 }, "handled")
 	_, err := d.Get(t.Context(), topic.Name(), "orphan")
 	require.ErrorIs(t, err, fanfare.ErrNotFound)
 }
 
-func TestFrozenProcessIsOvertakenAndRefused(t *testing.T) {
-	topic, d, c := process(t)
+func testFrozenProcessIsOvertakenAndRefused(t *testing.T, o opener) {
+	topic, d, c := process(t, o)
 	require.NoError(t, topic.Dispatch(t.Context(), d, "short"))
 	c.expect(t, "short")
 	require.NoError(t, c.Process.Signal(syscall.SIGSTOP))
 	got := takeOver(t, topic, d)
-	require.Equal(t, 2, got.wait(t, 1)[0].Attempt)
-	eventually(t, func() bool { return d.Stats().Handled == 1 }, "handled")
+	require.Equal(t, 2, got.Wait(t, 1)[0].Attempt)
+	Eventually(t, func() bool { return d.Stats().Handled == 1 }, "handled")
 	require.NoError(t, c.Process.Signal(syscall.SIGCONT))
 	require.NoError(t, topic.Dispatch(t.Context(), d, "next")) // both consumers go on
-	eventually(t, func() bool {
+	Eventually(t, func() bool {
 		s, err := d.Status(t.Context(), topic.Name())
 		return err == nil && s[0].Ready+s[0].Running+s[0].Delayed+s[0].Dead == 0
 	}, "all done")
 }
 
-func TestTerminatedProcessFinishesOrGivesBack(t *testing.T) {
-	topic, d, c := process(t)
+func testTerminatedProcessFinishesOrGivesBack(t *testing.T, o opener) {
+	topic, d, c := process(t, o)
 	require.NoError(t, topic.Dispatch(t.Context(), d, "long"))
 	c.expect(t, "long")
 	require.NoError(t, topic.Dispatch(t.Context(), d, "short"))
@@ -180,8 +209,8 @@ func TestTerminatedProcessFinishesOrGivesBack(t *testing.T) {
 	c.expect(t, "done short")
 	got := takeOver(t, topic, d)
 	c.expect(t, "released 1")
-	info := got.wait(t, 1)[0]
+	info := got.Wait(t, 1)[0]
 	require.Less(t, time.Since(terminated), childLease, "given back, not left to its lease")
 	require.Equal(t, 1, info.Attempt, "no attempt is counted")
-	stays(t, 100*time.Millisecond, func() bool { return len(got.snapshot()) == 1 }, "the short one was finished")
+	stays(t, 100*time.Millisecond, func() bool { return len(got.All()) == 1 }, "the short one was finished")
 }
