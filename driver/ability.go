@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"database/sql"
 	"time"
 )
 
@@ -103,4 +104,24 @@ type Pauser interface {
 	Pause(ctx context.Context, q Queue) error
 	// Resume ends what Pause with the same q began.
 	Resume(ctx context.Context, q Queue) error
+}
+
+// Transactor is the ability to work in a transaction of the caller's, where
+// messages are kept in the same SQL database as the caller's own data.
+type Transactor interface {
+	// InTx returns what is part of tx: it takes effect if tx commits, and not at
+	// all if it does not. After an error that is not the outcome of one message,
+	// tx is to be rolled back.
+	InTx(tx *sql.Tx) Tx
+}
+
+// Tx is the part of a broker that a transaction can have. It repeats nothing by
+// itself, holds nothing open, and is of no more use when the transaction ended.
+type Tx interface {
+	Canceler
+	Push(ctx context.Context, topic string, msgs []Message) ([]error, error)
+	// Settle ends claims if the transaction commits. Until it ends nobody else
+	// can claim them, even where their leases run out, and Extend does not
+	// report them as lost.
+	Settle(ctx context.Context, q Queue, s []Settlement) ([]error, error)
 }

@@ -1,0 +1,41 @@
+// Package sqlqueue keeps the events of fanfare in a SQL database: MariaDB or
+// MySQL, PostgreSQL, or SQLite, over database/sql and whichever driver the
+// program uses.
+//
+//	db, err := sql.Open("pgx", "postgres://localhost/shop")
+//	err = sqlqueue.Migrate(ctx, db, sqlqueue.Postgres) // creates the tables, or brings them up to date
+//	queue, err := sqlqueue.New(db, sqlqueue.Postgres)
+//	d, err := fanfare.New(queue)
+//
+// Everything that a durable dispatcher can do works, and two things more: events
+// can be dispatched in a transaction of the program, and finished in one, by
+// [github.com/fanfare-go/fanfare.Durable.InTx].
+//
+// # What the databases need
+//
+//   - MariaDB from 10.6 or MySQL from 8.0: InnoDB; innodb_flush_log_at_trx_commit=1
+//     and sync_binlog=1, their defaults or to be set, if nothing may be lost with
+//     the machine; and a binary log, if there is one, that is not in the format
+//     "statement". interpolateParams=true in the data source name of
+//     go-sql-driver/mysql halves the round trips.
+//   - PostgreSQL from 13: fsync and synchronous_commit on, as they are by default.
+//     A [Listener] lets consumers sleep without looking.
+//   - SQLite from 3.35: one host, no network file system. Migrate turns on the
+//     write-ahead log. synchronous=FULL is the default of SQLite; with NORMAL the
+//     last commits may be lost with the machine, not with the process. All
+//     processes must agree on their clock, which is that of the host. Give the
+//     driver no busy timeout, or a short one: the queue waits for locks by
+//     itself and, other than SQLite, no longer than its context.
+//
+// The queue works with READ COMMITTED transactions and row locks that it does
+// not wait for, so consumers do not hinder each other. What is slow for it is
+// what is slow for any table with many updates: transactions of others that
+// stay open for minutes keep PostgreSQL and InnoDB from clearing away what ended.
+//
+// # Waking
+//
+// A claim knows when the next event is due, so a consumer sleeps until then. Of
+// what is dispatched meanwhile it learns at once if this was done through the
+// same Broker, or in PostgreSQL if it has a Listener; else by a look at the head
+// of its queue every [WithPollInterval].
+package sqlqueue

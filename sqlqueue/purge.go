@@ -1,0 +1,75 @@
+package sqlqueue
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/fanfare-go/fanfare/driver"
+)
+
+// Purge removes as many messages as wait and run when it begins, some at a time.
+// It passes over those that a transaction of the program holds.
+func (b *Broker) Purge(ctx context.Context, q driver.Queue) (int, error) {
+	if err := checkQueue(q); err != nil {
+		return 0, err
+	}
+	var queue queueRow
+	all := 0
+	err := b.read(ctx, func(s session) error {
+		h, err := s.head(ctx, q.Topic)
+		if err != nil {
+			return err
+		}
+		queue, _ = h.find(q.Group)
+		return s.each(ctx, func(scan func(...any) error) error { return scan(&all) },
+			fmt.Sprintf("SELECT COUNT(*) FROM {events} WHERE queue_id = ? AND lane < %d", laneEnded), queue.id)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return b.purge(ctx, queue.id, all)
+}
+
+// purge removes up to limit messages that wait or run.
+func (b *Broker) purge(ctx context.Context, queue int64, limit int) (int, error) {
+	purged := 0
+	for lane := 0; lane <= laneRunning && purged < limit; {
+		n := int64(0)
+		err := b.transact(ctx, func(s session) (err error) {
+			n, err = s.purgeLane(ctx, queue, lane, min(batch, limit-purged))
+			return err
+		})
+		if err != nil {
+			return purged, err
+		}
+		if purged += int(n); n == 0 {
+			lane++
+		}
+	}
+	return purged, nil
+}
+
+func (s session) purgeLane(ctx context.Context, queue int64, lane, limit int) (int64, error) {
+	ids, err := s.front(ctx, queue, lane, maxInstant, limit)
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	list, keys := among(ids)
+	if _, err := s.exec(ctx, "DELETE FROM {again} WHERE queue_id = ? AND id IN "+list, parameters(queue, keys)...); err != nil {
+		return 0, err
+	}
+	return s.exec(ctx, "DELETE FROM {events} WHERE queue_id = ? AND id IN "+list, parameters(queue, keys)...)
+}
+
+// front returns the first ids of a lane whose instants have come, locked, without
+// those that others have locked.
+func (s session) front(ctx context.Context, queue int64, lane int, until int64, limit int) ([][]byte, error) {
+	var ids [][]byte
+	err := s.each(ctx, func(scan func(...any) error) error {
+		var id []byte
+		err := scan(&id)
+		ids = append(ids, id)
+		return err
+	}, "SELECT id FROM {events} WHERE queue_id = ? AND lane = ? AND at <= ? ORDER BY at, id LIMIT ?"+s.skip, queue, lane, until, limit)
+	return ids, err
+}

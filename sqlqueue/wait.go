@@ -1,0 +1,85 @@
+package sqlqueue
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/fanfare-go/fanfare/driver"
+)
+
+// Wait returns when something was dispatched to q through this broker, when a
+// Listener says that somebody else did, when a look finds something, or after d.
+func (b *Broker) Wait(ctx context.Context, q driver.Queue, d time.Duration) error {
+	if err := checkQueue(q); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return b.failure(ctx, err)
+	}
+	wake, missed := b.wakes.enter(q)
+	defer b.wakes.leave(q, wake)
+	if missed {
+		return nil
+	}
+	b.startListening()
+	end := time.NewTimer(d)
+	defer end.Stop()
+	for {
+		look := time.NewTimer(b.nextLook(q))
+		select {
+		case <-look.C:
+			soon, err := b.soonest(ctx, q)
+			if err != nil || soon == 0 {
+				return err
+			}
+			if soon < d {
+				end.Reset(soon)
+			}
+			continue
+		case <-ctx.Done():
+			look.Stop()
+			return b.failure(ctx, ctx.Err())
+		case <-wake:
+		case <-end.C:
+		}
+		look.Stop()
+		return nil
+	}
+}
+
+// nextLook is how soon one who waits is to look.
+func (b *Broker) nextLook(q driver.Queue) time.Duration {
+	poll := b.poll
+	if b.hears() {
+		poll = math.MaxInt64
+	}
+	return b.wakes.eager(q, poll)
+}
+
+// soonest is how long it is until a message of q is claimable: zero if one is,
+// the greatest Duration if none is known.
+func (b *Broker) soonest(ctx context.Context, q driver.Queue) (time.Duration, error) {
+	l, err := b.look(ctx, q, 1)
+	if err != nil || l.paused {
+		return math.MaxInt64, err
+	}
+	soon := time.Duration(math.MaxInt64)
+	for _, head := range l.heads {
+		for _, at := range head {
+			soon = min(soon, max(0, time.Duration(at-l.now)*time.Microsecond))
+		}
+	}
+	return soon, nil
+}
+
+// wake wakes the consumers of queues, here and, where the database can tell
+// them, elsewhere.
+func (b *Broker) wake(ctx context.Context, queues []queueRow) {
+	ids := make([]int64, len(queues))
+	for i, q := range queues {
+		b.wakes.wake(q.Queue, false)
+		ids[i] = q.id
+	}
+	b.notify(ctx, ids)
+}
