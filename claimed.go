@@ -2,6 +2,7 @@ package fanfare
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -52,6 +53,12 @@ func (c *Claimed) Ack(ctx context.Context) error {
 	return c.settle(ctx, driver.Settlement{Verb: driver.Ack})
 }
 
+// AckTx is Ack as part of tx: the event is done if tx commits. After an error tx
+// is to be rolled back. See [Durable.InTx] for the backends that can.
+func (c *Claimed) AckTx(ctx context.Context, tx *sql.Tx) error {
+	return c.settleBy(ctx, c.q.d.InTx(tx).tx, driver.Settlement{Verb: driver.Ack})
+}
+
 // Retry lets the event wait for d and then be taken again. It counts as a
 // failure, with err as its error.
 func (c *Claimed) Retry(ctx context.Context, d time.Duration, err error) error {
@@ -78,12 +85,26 @@ func (c *Claimed) Extend(ctx context.Context, lease time.Duration) error {
 }
 
 func (c *Claimed) settle(ctx context.Context, s driver.Settlement) error {
+	return c.settleBy(ctx, c.q.d.broker, s)
+}
+
+func (c *Claimed) settleBy(ctx context.Context, by concluder, s driver.Settlement) error {
 	s.Receipt = c.receipt
-	errs, err := c.q.d.broker.Settle(ctx, c.q.q, []driver.Settlement{s})
-	if err == nil {
-		err = errs[0]
+	return c.q.explain("settle "+quoteName(c.ID), settleOne(ctx, by, c.q.q, s))
+}
+
+// concluder is what ends claims: a broker, or its part of a transaction.
+type concluder interface {
+	Settle(ctx context.Context, q driver.Queue, s []driver.Settlement) ([]error, error)
+}
+
+// settleOne ends one claim.
+func settleOne(ctx context.Context, by concluder, q driver.Queue, s driver.Settlement) error {
+	errs, err := by.Settle(ctx, q, []driver.Settlement{s})
+	if err != nil {
+		return err
 	}
-	return c.q.explain("settle "+quoteName(c.ID), err)
+	return errs[0]
 }
 
 // errorText is what is stored of an error.

@@ -58,8 +58,7 @@ func newConsumer(d *Durable, q driver.Queue, h Handler, cfg handlerConfig) *cons
 	}
 	c.settler = settler{wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 	c.quit, c.leave = context.WithCancel(context.Background())
-	work := context.WithValue(context.WithoutCancel(d.ctx), consumerKey{}, c)
-	c.work, c.abandon = context.WithCancelCause(work)
+	c.work, c.abandon = context.WithCancelCause(context.WithoutCancel(d.ctx))
 	c.settling, c.giveUp = context.WithCancel(context.Background())
 	return c
 }
@@ -218,9 +217,6 @@ func (c *consumer) closeIfIdle() {
 	}
 }
 
-// consumerKey finds in a handler's context the consumer that runs it.
-type consumerKey struct{}
-
 // remove ends the consumer for Remove. It does not disturb handlers that run, and does
 // not wait for the one that called it.
 func (c *consumer) remove(ctx context.Context) error {
@@ -232,7 +228,7 @@ func (c *consumer) remove(ctx context.Context) error {
 		return ErrNoHandlerFound
 	}
 	c.d.leavePlace(c)
-	if ctx.Value(consumerKey{}) == c {
+	if h, ok := handlingFrom(ctx); ok && h.c == c {
 		return nil
 	}
 	select {
@@ -269,14 +265,17 @@ func (c *consumer) stop(ctx context.Context) StopError {
 	return StopError{Running: running, Released: c.countReleased(), Err: context.Cause(ctx)}
 }
 
-// abandonHeld releases the events of handlers that do not return.
+// abandonHeld releases the events of handlers that do not return, but for those
+// that a transaction decides about.
 func (c *consumer) abandonHeld() int {
 	c.mu.Lock()
 	c.abandoned = true
 	running := c.running
 	open := make([]*lease, 0, len(c.held))
 	for l := range c.held {
-		open = append(open, l)
+		if !l.inTx {
+			open = append(open, l)
+		}
 	}
 	c.mu.Unlock()
 	for _, l := range open {

@@ -17,6 +17,7 @@ import (
 	"github.com/fanfare-go/fanfare"
 	"github.com/fanfare-go/fanfare/driver"
 	"github.com/fanfare-go/fanfare/drivertest"
+	"github.com/fanfare-go/fanfare/internal/behaviour"
 )
 
 // The tests of this file run the engine over the reference broker in fake time.
@@ -158,10 +159,10 @@ func TestResultAfterTheLeaseIsRefused(t *testing.T) {
 		var lost []fanfare.Observation
 		observed, err := fanfare.New(b, fanfare.WithObserver(fanfare.Observer{LeaseLost: func(o fanfare.Observation) { lost = append(lost, o) }}))
 		require.NoError(t, err)
-		release, runs := make(chan struct{}), newReceived[fanfare.Delivery]()
+		release, runs := make(chan struct{}), behaviour.NewReceived[fanfare.Delivery]()
 		_, err = number.Register(t.Context(), observed, func(ctx context.Context, _ int) error {
 			info, _ := fanfare.DeliveryFrom(ctx)
-			if runs.add(info) == 1 {
+			if runs.Add(info) == 1 {
 				<-release // deaf for its context
 			}
 			return nil
@@ -169,7 +170,7 @@ func TestResultAfterTheLeaseIsRefused(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, number.Dispatch(t.Context(), d, 1))
 		pass(15 * time.Second)
-		all := runs.snapshot()
+		all := runs.All()
 		require.Len(t, all, 2, "taken over")
 		require.Equal(t, []int{1, 2}, []int{all[0].Attempt, all[1].Attempt})
 		require.Greater(t, all[1].Fence, all[0].Fence)
@@ -234,13 +235,13 @@ func TestConsumerSurvivesItsBackend(t *testing.T) {
 			}
 			return nil
 		}
-		handled, release := newReceived[int](), make(chan struct{})
+		handled, release := behaviour.NewReceived[int](), make(chan struct{})
 		for _, group := range []string{"a", "b"} {
 			_, err := number.Register(t.Context(), d, func(_ context.Context, n int) error {
 				if n == 1 {
 					<-release
 				}
-				handled.add(n)
+				handled.Add(n)
 				return nil
 			}, fanfare.Group(group))
 			require.NoError(t, err)
@@ -256,7 +257,7 @@ func TestConsumerSurvivesItsBackend(t *testing.T) {
 		require.Zero(t, d.Stats().Handled)
 		down.Store(false)
 		pass(1100 * time.Millisecond)
-		require.Len(t, handled.snapshot(), 4, "nothing ran twice")
+		require.Len(t, handled.All(), 4, "nothing ran twice")
 		require.EqualValues(t, 4, d.Stats().Handled)
 	}, fanfare.WithLogger(log))
 	require.Equal(t, 1, strings.Count(logged.String(), "backend does not work"), logged.String())
@@ -323,15 +324,15 @@ func TestRegisterFailsWithItsBackend(t *testing.T) {
 
 func TestDaysPassInFakeTime(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, d *fanfare.Durable, _ *faulty) {
-		begin, got := time.Now(), newReceived[time.Duration]()
-		_, err := number.Register(t.Context(), d, func(context.Context, int) error { got.add(time.Since(begin)); return nil })
+		begin, got := time.Now(), behaviour.NewReceived[time.Duration]()
+		_, err := number.Register(t.Context(), d, func(context.Context, int) error { got.Add(time.Since(begin)); return nil })
 		require.NoError(t, err)
 		delays := []time.Duration{time.Millisecond, 15 * time.Minute, 3 * time.Hour, 30 * 24 * time.Hour}
 		for n, delay := range delays {
 			require.NoError(t, number.Dispatch(t.Context(), d, n, fanfare.Delay(delay)))
 		}
 		pass(31 * 24 * time.Hour)
-		require.Equal(t, delays, got.snapshot())
+		require.Equal(t, delays, got.All())
 	}, fanfare.WithTickerInterval(time.Hour))
 }
 

@@ -55,6 +55,14 @@ that register for it share the work. While a topic has no group its events wait
 for the group "default", and for no other. In process every handler gets every
 event.
 
+# Transactions
+
+Where events are kept in the caller's own SQL database, [Durable.InTx] dispatches
+in the caller's transaction: an event exists exactly if the data does that it is
+about. A handler ends its event in the transaction of its effect with [Tx.Ack].
+[Durable.Relay] forwards the events of a topic to any other dispatcher, under the
+same ids; after InTx that is an outbox.
+
 # Concurrency
 
 Everything may be called from any goroutine, also from handlers. Handlers run in

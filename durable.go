@@ -84,6 +84,7 @@ func (d *Durable) Capabilities() Capabilities {
 	_, result.DeadLetters = d.broker.(driver.DeadLetters)
 	_, result.Purge = d.broker.(driver.Purger)
 	_, result.Pause = d.broker.(driver.Pauser)
+	_, result.Tx = d.broker.(driver.Transactor)
 	return result
 }
 

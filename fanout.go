@@ -24,7 +24,7 @@ func Dispatch(ctx context.Context, topic string, event any, d Dispatcher, more .
 	return append(Fanout{d}, more...).Dispatch(ctx, topic, event)
 }
 
-// Target is what an event can be dispatched to: a [Dispatcher] or a [Fanout].
+// Target is what an event can be dispatched to: a [Dispatcher], a [Fanout] or a [Tx].
 type Target interface {
 	Dispatch(ctx context.Context, topic string, event any) error
 }

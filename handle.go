@@ -29,10 +29,10 @@ func (c *consumer) handle(l *lease) {
 		return
 	}
 	limit := c.cfg.maxAttempts
-	if e.maxAttempts != 0 {
+	if e.maxAttempts != 0 && !c.cfg.ownLimit {
 		limit = e.maxAttempts
 	}
-	ctx, cancel := c.handlerContext(l, &e, limit)
+	ctx, cancel := c.handlerContext(&handling{Context: c.work, c: c, l: l, envelope: e, limit: limit})
 	defer cancel(nil)
 	begin := time.Now()
 	c.d.started.Add(1)
@@ -53,15 +53,9 @@ func (c *consumer) handle(l *lease) {
 }
 
 // handlerContext makes the context of one run of the handler.
-func (c *consumer) handlerContext(l *lease, e *envelope, limit int) (context.Context, context.CancelCauseFunc) {
-	ctx := ContextWithDelivery(c.work, Delivery{
-		ID: l.ID, Topic: c.queue.Topic, Group: c.queue.Group,
-		Attempt: l.Attempt, Fence: l.Fence,
-		Failures: l.Failures, MaxAttempts: limit, Priority: Priority(l.Priority),
-		DispatchedAt: e.dispatchedAt, DueAt: l.Due, Headers: e.headers,
-	})
-	ctx, cancel := context.WithCancelCause(ctx)
-	l.canceled(cancel)
+func (c *consumer) handlerContext(h *handling) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(h)
+	h.l.canceled(cancel)
 	if c.cfg.timeout == 0 {
 		return ctx, cancel
 	}
@@ -101,7 +95,7 @@ func (c *consumer) report(l *lease, v verdict, err error) {
 	if !v.at.IsZero() {
 		r.wait = time.Until(v.at)
 	}
-	if c.cfg.atMostOnce {
+	if c.cfg.atMostOnce || v.outcome == done && c.leaveToTx(l) {
 		c.settled(r, nil)
 		return
 	}

@@ -25,6 +25,7 @@ type handlerConfig struct {
 	lease       time.Duration // 0: not chosen
 	atMostOnce  bool
 	synchronous bool
+	ownLimit    bool // maxAttempts counts more than that of the event
 }
 
 func (c *config) handler(opts []HandlerOption) (handlerConfig, error) {

@@ -20,6 +20,7 @@ type lease struct {
 	mu       sync.Mutex
 	lost     bool
 	reported bool // its result is with the settler; guarded by the consumer's mu
+	inTx     bool // a transaction decides about it, see Tx.Ack; guarded by the consumer's mu
 }
 
 // trust is how long after a call that took or renewed a lease began the lease
@@ -36,7 +37,17 @@ func (c *consumer) hold(l *lease, before time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.held[l] = struct{}{}
-	l.expiry = time.AfterFunc(trust(c.cfg.lease)-time.Since(before), func() { c.lose(l) })
+	l.expiry = time.AfterFunc(trust(c.cfg.lease)-time.Since(before), func() { c.distrust(l) })
+}
+
+// distrust is called when a lease was not renewed for as long as it is trusted.
+func (c *consumer) distrust(l *lease) {
+	c.mu.Lock()
+	inTx := l.inTx
+	c.mu.Unlock()
+	if !inTx {
+		c.lose(l)
+	}
 }
 
 // drop ends the keeping of a lease.
@@ -45,6 +56,48 @@ func (c *consumer) drop(l *lease) {
 	defer c.mu.Unlock()
 	delete(c.held, l)
 	l.expiry.Stop()
+}
+
+// ackIn lets ack say in a transaction that the event of l is done. From then on,
+// unless that fails, the transaction decides about the event.
+func (c *consumer) ackIn(l *lease, ack func() error) error {
+	if !c.enterTx(l) {
+		return ErrLeaseLost
+	}
+	err := ack()
+	if err != nil {
+		c.mu.Lock()
+		l.inTx = false
+		c.mu.Unlock()
+	}
+	return err
+}
+
+// enterTx reports false if the event is no longer this consumer's to decide about.
+func (c *consumer) enterTx(l *lease) bool {
+	l.mu.Lock()
+	lost := l.lost
+	l.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if lost || l.reported || c.abandoned {
+		return false
+	}
+	l.inTx = true
+	return true
+}
+
+// leaveToTx ends the keeping of a lease if a transaction decides about its event.
+func (c *consumer) leaveToTx(l *lease) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !l.inTx {
+		return false
+	}
+	l.reported = true
+	delete(c.held, l)
+	l.expiry.Stop()
+	return true
 }
 
 // lose tells the handler that another process may have the event.
@@ -116,7 +169,7 @@ func (c *consumer) extend(ctx context.Context, timeout time.Duration) error {
 	}
 	for i, l := range leases {
 		if lost[i] {
-			if c.runs(l) { // else its settlement tells
+			if c.runs(l) { // else its settlement or transaction tells
 				c.lose(l)
 			}
 			continue
@@ -126,12 +179,12 @@ func (c *consumer) extend(ctx context.Context, timeout time.Duration) error {
 	return nil
 }
 
-// runs reports whether the handler of l has no result yet.
+// runs reports whether the handler of l has no result yet, nor one in a transaction.
 func (c *consumer) runs(l *lease) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_, held := c.held[l]
-	return held && !l.reported
+	return held && !l.reported && !l.inTx
 }
 
 // trustUntil moves the time at which the handler is told that its lease is lost.

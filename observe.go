@@ -181,5 +181,6 @@ type Capabilities struct {
 	DeadLetters bool
 	Purge       bool
 	Pause       bool
-	MaxPayload  int // in bytes; 0: no limit
+	Tx          bool // InTx and DispatchTx
+	MaxPayload  int  // in bytes; 0: no limit
 }

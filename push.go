@@ -20,11 +20,7 @@ func (d *Durable) Dispatch(ctx context.Context, topic string, event any) error {
 }
 
 func (d *Durable) dispatchOne(ctx context.Context, topic string, event any) error {
-	errs, err := d.push(ctx, topic, []any{event})
-	if err != nil {
-		return err
-	}
-	return errs[0]
+	return d.pushOne(ctx, d.broker, topic, event)
 }
 
 // DispatchBatch dispatches many events of one topic in as few steps as the
@@ -32,11 +28,28 @@ func (d *Durable) dispatchOne(ctx context.Context, topic string, event any) erro
 // itself, also where it is nil, too large or has a wrong option. It returns nil if all are accepted, a *[BatchError] with
 // the outcome of each, or another error if nothing was tried.
 func (d *Durable) DispatchBatch(ctx context.Context, topic string, events []any) error {
+	return d.pushBatch(ctx, d.broker, topic, events)
+}
+
+// pusher is what takes messages: a broker, or its part of a transaction.
+type pusher interface {
+	Push(ctx context.Context, topic string, msgs []driver.Message) ([]error, error)
+}
+
+func (d *Durable) pushOne(ctx context.Context, to pusher, topic string, event any) error {
+	errs, err := d.push(ctx, to, topic, []any{event})
+	if err != nil {
+		return err
+	}
+	return errs[0]
+}
+
+func (d *Durable) pushBatch(ctx context.Context, to pusher, topic string, events []any) error {
 	events, err := d.throughMiddleware(ctx, topic, events)
 	if err != nil || len(events) == 0 {
 		return err
 	}
-	errs, err := d.push(ctx, topic, events)
+	errs, err := d.push(ctx, to, topic, events)
 	if err != nil {
 		return err
 	}
@@ -100,7 +113,7 @@ func (e *BatchError) Unwrap() []error {
 
 // push sends events to the backend and returns the outcome of each, or an error
 // if none was tried.
-func (d *Durable) push(ctx context.Context, topic string, events []any) ([]error, error) {
+func (d *Durable) push(ctx context.Context, to pusher, topic string, events []any) ([]error, error) {
 	begin := time.Now()
 	if ctx == nil {
 		return nil, fmt.Errorf("dispatch: nil context: %w", ErrInvalid)
@@ -122,7 +135,7 @@ func (d *Durable) push(ctx context.Context, topic string, events []any) ([]error
 		}
 	}
 	if len(msgs) > 0 {
-		outcomes, err := d.broker.Push(ctx, topic, msgs)
+		outcomes, err := to.Push(ctx, topic, msgs)
 		for n, i := range place {
 			if errs[i] = err; err == nil {
 				errs[i] = outcomes[n]

@@ -18,6 +18,10 @@ func (d *Durable) Cancel(ctx context.Context, topic, id string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	return d.cancel(ctx, b, topic, id)
+}
+
+func (d *Durable) cancel(ctx context.Context, b driver.Canceler, topic, id string) (bool, error) {
 	ok, err := b.Cancel(ctx, topic, id)
 	if err != nil {
 		return false, fmt.Errorf("cancel %s of %s: %w", quoteName(id), quoteName(topic), err)
@@ -36,6 +40,10 @@ func (d *Durable) Reschedule(ctx context.Context, topic, id string, at time.Time
 	if err != nil {
 		return false, err
 	}
+	return d.reschedule(ctx, b, topic, id, at)
+}
+
+func (d *Durable) reschedule(ctx context.Context, b driver.Canceler, topic, id string, at time.Time) (bool, error) {
 	ok, err := b.Reschedule(ctx, topic, id, at)
 	if err != nil {
 		return false, fmt.Errorf("reschedule %s of %s: %w", quoteName(id), quoteName(topic), err)

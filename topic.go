@@ -26,7 +26,7 @@ func NewTopic[T any](name string) Topic[T] { return Topic[T]{name: name} }
 // Name returns the topic's name.
 func (t Topic[T]) Name() string { return t.name }
 
-// Dispatch dispatches an event to d, which may be a [Fanout]. See
+// Dispatch dispatches an event to d, which may be a [Fanout] or a [Tx]. See
 // [Dispatcher].Dispatch. To a [Local] where the topic's handlers are registered
 // with a Topic[T] and share one pool, it allocates nothing: without options,
 // outside of handlers, and without middleware or an observer.
@@ -43,10 +43,16 @@ func (t Topic[T]) Dispatch(ctx context.Context, d Target, event T, opts ...Event
 	return d.Dispatch(ctx, t.name, With(event, opts...))
 }
 
+// BatchTarget is what many events can be dispatched to at once: a [Durable] or
+// a [Tx].
+type BatchTarget interface {
+	DispatchBatch(ctx context.Context, topic string, events []any) error
+}
+
 // DispatchBatch dispatches many events to d, each with the given options. See
 // [Durable.DispatchBatch].
-func (t Topic[T]) DispatchBatch(ctx context.Context, d *Durable, events []T, opts ...EventOption) error {
-	if d == nil {
+func (t Topic[T]) DispatchBatch(ctx context.Context, d BatchTarget, events []T, opts ...EventOption) error {
+	if isNil(d) {
 		return ErrNilDispatcher
 	}
 	all := make([]any, len(events))
