@@ -21,6 +21,8 @@ func TestBehaviour(t *testing.T) {
 
 func TestProcesses(t *testing.T) { behaviour.RunProcesses(t, onRealRedis) }
 
+func TestPoison(t *testing.T) { behaviour.RunPoison(t, onRealRedis) }
+
 var onReference = behaviour.Opener{Name: "reference", Durable: true, Start: func(*testing.T) behaviour.Backend {
 	b := drivertest.NewMemory()
 	return behaviour.Backend{Open: func(_ *testing.T, opts ...fanfare.Option) (fanfare.Dispatcher, error) {

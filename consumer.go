@@ -38,6 +38,7 @@ type consumer struct {
 	done     chan struct{} // closed when all has ended
 
 	settler settler
+	careful bool // the latest claim met a suspect; the fetcher's
 
 	mu        sync.Mutex
 	held      map[*lease]struct{}
@@ -127,7 +128,7 @@ func (c *consumer) acquireSlots() int {
 		return 0
 	}
 	n := 1
-	for n < min(maxClaim, c.cfg.concurrency) && c.slots.TryAcquire(1) {
+	for !c.careful && n < min(maxClaim, c.cfg.concurrency) && c.slots.TryAcquire(1) {
 		n++
 	}
 	if c.quit.Err() != nil {
@@ -152,11 +153,18 @@ func (c *consumer) claim(n int) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	after := time.Now()
+	var suspects []driver.Delivery
 	for _, d := range claim.Deliveries {
-		l := &lease{Delivery: d, late: claim.Now.Sub(d.Due), claimed: after}
-		c.hold(l, before)
-		c.begin(l)
+		if isSuspect(d) {
+			suspects = append(suspects, d)
+			continue
+		}
+		c.begin(c.lease(d, claim.Now, before), nil)
+	}
+	if c.careful = len(suspects) > 0; c.careful {
+		c.slots.Release(int64(len(suspects)))
+		c.runAlone(c.lease(suspects[0], claim.Now, before), suspects[1:])
+		return 0, nil
 	}
 	if longest := c.longestSleep(); claim.Next < 0 || claim.Next > longest {
 		return longest, nil
@@ -174,17 +182,24 @@ func (c *consumer) longestSleep() time.Duration {
 // callTimeout bounds calls to the backend that no caller bounds.
 const callTimeout = 5 * time.Second
 
-// begin runs the handler for what was claimed, in a goroutine that owns its slot.
-func (c *consumer) begin(l *lease) {
+// begin runs the handler for what was claimed, in a goroutine that owns its slot,
+// and calls ended, if it is not nil, when that has ended.
+func (c *consumer) begin(l *lease, ended func()) {
 	if c.quit.Err() != nil && !c.cfg.atMostOnce {
 		c.slots.Release(1)
 		c.release(l)
+		if ended != nil {
+			ended()
+		}
 		return
 	}
 	c.mu.Lock()
 	c.running++
 	c.mu.Unlock()
 	go func() {
+		if ended != nil {
+			defer ended()
+		}
 		defer c.end() // also after runtime.Goexit
 		c.handle(l)
 	}()

@@ -9,10 +9,6 @@ import (
 	"github.com/fanfare-go/fanfare/driver"
 )
 
-// maxLostLeases is how often the lease of an event may run out, because the
-// process that handles it dies or freezes, before it is taken to be the cause.
-const maxLostLeases = 10
-
 // maxError is the greatest length of an error that is stored, in bytes.
 const maxError = 4 << 10
 
@@ -23,8 +19,8 @@ func (c *consumer) handle(l *lease) {
 		c.report(l, verdict{outcome: dead, reason: ReasonUndecodable}, err)
 		return
 	}
-	if lostLeases := l.Attempt - 1 - l.Failures; lostLeases >= maxLostLeases {
-		err := fmt.Errorf("its lease ran out %d times: %w", lostLeases, ErrLeaseLost)
+	if n := lostLeases(l.Delivery); n >= maxLostLeases {
+		err := fmt.Errorf("its lease ran out %d times: %w", n, ErrLeaseLost)
 		c.report(l, verdict{outcome: dead, reason: ReasonPoison}, err)
 		return
 	}

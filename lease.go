@@ -28,6 +28,14 @@ type lease struct {
 // this process and the backend.
 func trust(lease time.Duration) time.Duration { return lease - lease/10 }
 
+// lease makes one of an event that was claimed at now, by a call that began at
+// before, and begins to keep it.
+func (c *consumer) lease(d driver.Delivery, now, before time.Time) *lease {
+	l := &lease{Delivery: d, late: now.Sub(d.Due), claimed: time.Now()}
+	c.hold(l, before)
+	return l
+}
+
 // hold begins to keep the lease of an event that was claimed by a call that
 // began at before.
 func (c *consumer) hold(l *lease, before time.Time) {

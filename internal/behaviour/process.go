@@ -58,7 +58,8 @@ func IsChild() bool { return os.Getenv(childTopic) != "" }
 // returns what TestMain passes to os.Exit.
 //
 // It prints "ready", and the payload of each event that it starts. Events named
-// "long" take for ever, unless their context ends.
+// "long" take for ever, unless their context ends, and those named "poison" end
+// the process.
 func RunChild(open func(opts ...fanfare.Option) (*fanfare.Durable, error)) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -69,6 +70,9 @@ func RunChild(open func(opts ...fanfare.Option) (*fanfare.Durable, error)) int {
 	}
 	_, err = fanfare.NewTopic[string](os.Getenv(childTopic)).Register(ctx, d, func(ctx context.Context, what string) error {
 		fmt.Println(what)
+		if strings.HasPrefix(what, "poison") {
+			os.Exit(3)
+		}
 		wait := 300 * time.Millisecond
 		if strings.HasPrefix(what, "long") {
 			wait = time.Hour

@@ -1,0 +1,71 @@
+package fanfare
+
+import (
+	"context"
+	"time"
+
+	"github.com/fanfare-go/fanfare/driver"
+)
+
+// How often the lease of an event may run out, because the process that handles
+// it dies or freezes, before it is suspected of being the cause, and before it is
+// taken to be.
+const (
+	suspectLostLeases = 2
+	maxLostLeases     = 10
+)
+
+// lostLeases counts the leases of an event that ran out.
+func lostLeases(d driver.Delivery) int { return d.Attempt - 1 - d.Failures }
+
+// isSuspect reports that an event may be what ends its processes. What was
+// handled beside it each time looks the same, so suspects are told apart by
+// handling them alone.
+func isSuspect(d driver.Delivery) bool {
+	n := lostLeases(d)
+	return n >= suspectLostLeases && n < maxLostLeases
+}
+
+// runAlone runs the handler for a suspect while no other of the consumer runs,
+// and after the other suspects of the same claim were given back: if the process
+// ends now, it is the one that loses its lease. It waits for the other handlers,
+// and lets no other begin, for no longer than one lease each: a handler that
+// takes longer holds nothing up.
+func (c *consumer) runAlone(l *lease, others []driver.Delivery) {
+	c.giveBack(others)
+	idle, cancel := context.WithTimeout(c.quit, c.cfg.lease)
+	defer cancel()
+	taken := int64(c.cfg.concurrency)
+	if c.slots.Acquire(idle, taken) != nil {
+		if taken = 1; c.slots.Acquire(c.quit, taken) != nil {
+			c.release(l)
+			return
+		}
+	}
+	ended := make(chan struct{})
+	c.begin(l, func() { close(ended) })
+	late := time.NewTimer(c.cfg.lease)
+	defer late.Stop()
+	select {
+	case <-ended:
+	case <-late.C:
+	case <-c.quit.Done():
+	}
+	c.slots.Release(taken - 1) // begin gave one back, or will
+}
+
+// giveBack releases claims for which nothing was begun. If that fails, they stay
+// away for a lease.
+func (c *consumer) giveBack(claims []driver.Delivery) {
+	if len(claims) == 0 {
+		return
+	}
+	all := make([]driver.Settlement, len(claims))
+	for i, d := range claims {
+		all[i] = driver.Settlement{Receipt: d.Receipt, Verb: driver.Release}
+	}
+	ctx, cancel := context.WithTimeout(c.settling, callTimeout)
+	defer cancel()
+	_, err := c.d.broker.Settle(ctx, c.queue, all)
+	c.d.weather.report(call{c.queue, "settle"}, err)
+}

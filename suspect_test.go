@@ -1,0 +1,113 @@
+package fanfare_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fanfare-go/fanfare"
+	"github.com/fanfare-go/fanfare/driver"
+)
+
+// leaveBehind dispatches events that a process claims and does not live to settle,
+// so many times.
+func leaveBehind(t *testing.T, d *fanfare.Durable, b *faulty, events, times int) {
+	t.Helper()
+	for n := range events {
+		require.NoError(t, number.Dispatch(t.Context(), d, n, fanfare.ID(fmt.Sprint(n))))
+	}
+	for range times {
+		c, err := b.Memory.Claim(t.Context(), driver.Queue{Topic: number.Name(), Group: "default"},
+			driver.ClaimRequest{Limit: events, Lease: time.Second})
+		require.NoError(t, err)
+		require.Len(t, c.Deliveries, events)
+		pass(time.Second)
+	}
+}
+
+func TestSuspectsRunAlone(t *testing.T) {
+	for lost, want := range map[int]int64{0: 8, 1: 8, 2: 1, 9: 1} {
+		inFakeTime(t, func(t *testing.T, d *fanfare.Durable, b *faulty) {
+			leaveBehind(t, d, b, 8, lost)
+			var running, most, handled atomic.Int64
+			_, err := number.Register(t.Context(), d, func(context.Context, int) error {
+				most.Store(max(most.Load(), running.Add(1)))
+				<-time.After(10 * time.Millisecond)
+				running.Add(-1)
+				handled.Add(1)
+				return nil
+			})
+			require.NoError(t, err)
+			pass(200 * time.Millisecond)
+			require.EqualValues(t, 8, handled.Load())
+			require.Equal(t, want, most.Load(), "after %d lost leases", lost)
+		})
+	}
+}
+
+func TestSuspectHoldsNothingUpForLong(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, d *fanfare.Durable, b *faulty) {
+		leaveBehind(t, d, b, 1, 2)
+		var others atomic.Int64
+		_, err := number.Register(t.Context(), d, func(ctx context.Context, n int) error {
+			if n == 0 {
+				<-ctx.Done() // until Stop
+				return ctx.Err()
+			}
+			others.Add(1)
+			return nil
+		}, fanfare.Lease(10*time.Second), fanfare.Concurrency(2))
+		require.NoError(t, err)
+		pass(time.Second)
+		for n := range 5 {
+			require.NoError(t, number.Dispatch(t.Context(), d, n+1))
+		}
+		pass(8 * time.Second)
+		require.Zero(t, others.Load(), "the suspect is alone for a lease")
+		pass(3 * time.Second)
+		require.EqualValues(t, 5, others.Load())
+	})
+}
+
+func TestSuspectWaitsForOthersForALease(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, d *fanfare.Durable, b *faulty) {
+		leaveBehind(t, d, b, 1, 2)
+		require.NoError(t, number.Dispatch(t.Context(), d, 99, fanfare.High))
+		var suspect atomic.Bool
+		_, err := number.Register(t.Context(), d, func(ctx context.Context, n int) error {
+			if n == 99 {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			suspect.Store(true)
+			return nil
+		}, fanfare.Lease(10*time.Second), fanfare.Concurrency(2))
+		require.NoError(t, err)
+		pass(9 * time.Second)
+		require.False(t, suspect.Load())
+		pass(2 * time.Second)
+		require.True(t, suspect.Load())
+	})
+}
+
+func TestStopGivesSuspectsBack(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, d *fanfare.Durable, b *faulty) {
+		leaveBehind(t, d, b, 3, 2)
+		_, err := number.Register(t.Context(), d, func(ctx context.Context, n int) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}, fanfare.Concurrency(2))
+		require.NoError(t, err)
+		pass(time.Second)
+		ctx, cancel := contextFor(time.Second)
+		defer cancel()
+		_ = d.Stop(ctx) // tells what it gave back
+		s, err := b.Status(t.Context(), number.Name())
+		require.NoError(t, err)
+		require.Equal(t, 3, s[0].Ready)
+	})
+}
