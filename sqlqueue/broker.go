@@ -154,7 +154,16 @@ const (
 	lanes       = 3 // of what waits: 0 high, 1 normal, 2 low
 	laneRunning = 3
 	laneEnded   = 4
+	laneDead    = 5 // of the table of dead letters
 )
+
+// lineOf returns the number under which the index has a lane of a queue. There is
+// no index on the queue alone: where the database does not know how long a queue
+// is, it would take that one to find ids, and read the whole queue.
+func lineOf(queue, lane int64) int64 { return queue*laneCount + lane }
+
+// laneCount is more than there are lanes. It stands in the statements as 8.
+const laneCount = 8
 
 // head is what every step begins with: the clock, and the queues of a topic.
 type head struct {

@@ -44,7 +44,7 @@ func (s session) cancel(ctx context.Context, topic, id string) (bool, error) {
 		return false, nil
 	}
 	list, queues := among(h.ids())
-	_, err = s.exec(ctx, "DELETE FROM {events} WHERE queue_id IN "+list+" AND id = ? AND lane = ?", parameters(queues, blob(id), laneEnded)...)
+	_, err = s.exec(ctx, "DELETE FROM {events} WHERE queue_id IN "+list+" AND id = ? AND line = queue_id * 8 + ?", parameters(queues, blob(id), laneEnded)...)
 	return err == nil, err
 }
 

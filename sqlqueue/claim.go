@@ -122,7 +122,7 @@ func (s session) lockReady(ctx context.Context, l sight, lane, n int) ([]candida
 		found = append(found, c)
 		return nil
 	}, fmt.Sprintf("SELECT id, due, priority, fence, attempts, failures, LENGTH(body), CASE WHEN LENGTH(body) <= %d THEN body END"+
-		" FROM {events} WHERE queue_id = ? AND lane = %d AND at <= ? ORDER BY at, id LIMIT ?", smallBody, lane)+s.skip, l.queue, l.now, n)
+		" FROM {events} WHERE line = ? AND at <= ? ORDER BY at, id LIMIT ?", smallBody)+s.skip, lineOf(l.queue, int64(lane)), l.now, n)
 	return found, err
 }
 
@@ -179,9 +179,9 @@ func (s session) lease(ctx context.Context, l sight, chosen []*candidate, r driv
 		c.Token = strconv.FormatInt(token, 36)
 	}
 	list, keys := among(blobs(ids))
-	_, err := s.exec(ctx, "UPDATE {events} SET lane = ?, at = ?, token = ?, attempts = attempts + 1,"+
+	_, err := s.exec(ctx, "UPDATE {events} SET line = ?, at = ?, token = ?, attempts = attempts + 1,"+
 		" fence = CASE WHEN fence < ? THEN ? ELSE fence + 1 END WHERE queue_id = ? AND id IN "+list,
-		parameters(laneRunning, l.now+micros(r.Lease), token, l.now, l.now, l.queue, keys)...)
+		parameters(lineOf(l.queue, laneRunning), l.now+micros(r.Lease), token, l.now, l.now, l.queue, keys)...)
 	if err == nil && r.AtMostOnce {
 		err = s.complete(ctx, l.queue, ids, l.now)
 	}
@@ -198,7 +198,7 @@ func (b *Broker) reclaim(ctx context.Context, l sight) (n int64, err error) {
 			return err
 		}
 		list, keys := among(ids)
-		n, err = s.exec(ctx, "UPDATE {events} SET lane = 1 - priority, at = due WHERE queue_id = ? AND id IN "+list, parameters(l.queue, keys)...)
+		n, err = s.exec(ctx, "UPDATE {events} SET line = queue_id * 8 + 1 - priority, at = due WHERE queue_id = ? AND id IN "+list, parameters(l.queue, keys)...)
 		return err
 	})
 	return n, err

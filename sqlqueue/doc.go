@@ -11,6 +11,18 @@
 // can be dispatched in a transaction of the program, and finished in one, by
 // [github.com/fanfare-go/fanfare.Durable.InTx].
 //
+//	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+//	_, err = tx.ExecContext(ctx, "INSERT INTO orders …")
+//	err = d.DispatchTx(ctx, tx, "order.placed", order)
+//	err = tx.Commit() // the order and its event, or neither
+//
+// READ COMMITTED, because other isolation levels hide groups that were made
+// after the transaction first read, and the event would not be stored for them.
+// MariaDB and MySQL have another one by default.
+//
+// A body has at most 8 MiB, of which [github.com/fanfare-go/fanfare.WithMaxPayload]
+// allows 1 MiB by default.
+//
 // # What the databases need
 //
 //   - MariaDB from 10.6 or MySQL from 8.0: InnoDB; innodb_flush_log_at_trx_commit=1
@@ -23,9 +35,13 @@
 //   - SQLite from 3.35: one host, no network file system. Migrate turns on the
 //     write-ahead log. synchronous=FULL is the default of SQLite; with NORMAL the
 //     last commits may be lost with the machine, not with the process. All
-//     processes must agree on their clock, which is that of the host. Give the
-//     driver no busy timeout, or a short one: the queue waits for locks by
-//     itself and, other than SQLite, no longer than its context.
+//     processes must agree on their clock, which is that of the host. A program
+//     with transactions of its own lets them take the lock when they begin, and
+//     wait for it: with modernc.org/sqlite by the data source name
+//     "file:shop.db?_txlock=immediate&_pragma=busy_timeout(5000)". Else they fail
+//     with SQLITE_BUSY when somebody else writes. The queue needs no busy timeout:
+//     it waits for locks by itself. With one its calls may return later than
+//     their contexts end, by as much.
 //
 // The queue works with READ COMMITTED transactions and row locks that it does
 // not wait for, so consumers do not hinder each other. What is slow for it is

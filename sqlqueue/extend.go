@@ -61,9 +61,9 @@ func (s session) extend(ctx context.Context, q driver.Queue, lease time.Duration
 	}
 	if len(valid) > 0 {
 		list, keys := among(blobs(valid))
-		end := h.now + micros(lease)
-		_, err := s.exec(ctx, "UPDATE {events} SET at = CASE WHEN lane = ? AND at > ? THEN at ELSE ? END, lane = ? WHERE queue_id = ? AND id IN "+list,
-			parameters(laneRunning, end, end, laneRunning, queue.id, keys)...)
+		running, end := lineOf(queue.id, laneRunning), h.now+micros(lease)
+		_, err := s.exec(ctx, "UPDATE {events} SET at = CASE WHEN line = ? AND at > ? THEN at ELSE ? END, line = ? WHERE queue_id = ? AND id IN "+list,
+			parameters(running, end, end, running, queue.id, keys)...)
 		if err != nil {
 			return err
 		}

@@ -45,11 +45,11 @@ func (s session) living(ctx context.Context, queue queueRow, now int64, ids [][]
 	return s.each(ctx, func(scan func(...any) error) error {
 		r := driver.Record{Queue: queue.Queue, State: driver.Ready}
 		var id, text []byte
-		var lane, at, due int64
-		if err := scan(&id, &lane, &at, &due, &r.Priority, &r.Attempts, &r.Failures, &text, &r.Body); err != nil {
+		var line, at, due int64
+		if err := scan(&id, &line, &at, &due, &r.Priority, &r.Attempts, &r.Failures, &text, &r.Body); err != nil {
 			return err
 		}
-		switch {
+		switch lane := line - lineOf(queue.id, 0); {
 		case lane < lanes && at > now:
 			r.State = driver.Delayed
 		case lane == laneRunning && at > now:
@@ -60,8 +60,8 @@ func (s session) living(ctx context.Context, queue queueRow, now int64, ids [][]
 		r.ID, r.LastError, r.Time = string(id), string(text), time.UnixMicro(at)
 		found[r.ID] = r
 		return nil
-	}, "SELECT id, lane, at, due, priority, attempts, failures, last_error, body FROM {events}"+
-		" WHERE queue_id = ? AND lane < ? AND id IN "+list, parameters(queue.id, laneEnded, keys)...)
+	}, "SELECT id, line, at, due, priority, attempts, failures, last_error, body FROM {events}"+
+		" WHERE queue_id = ? AND id IN "+list+" AND line < ?", parameters(queue.id, keys, lineOf(queue.id, laneEnded))...)
 }
 
 // buried adds the records of those of ids that are dead.

@@ -12,8 +12,8 @@ import (
 // same database. Nothing is tried again: an error that is not the outcome of one
 // message has ended the transaction, which is to be rolled back.
 //
-// A transaction of PostgreSQL that is REPEATABLE READ or SERIALIZABLE stores
-// messages for the groups that there were when it began.
+// A transaction that is REPEATABLE READ, as MariaDB and MySQL have it by default,
+// or SERIALIZABLE stores messages for the groups that there were when it first read.
 func (b *Broker) InTx(tx *sql.Tx) driver.Tx { return inTx{session{b, tx}} }
 
 // inTx does in a transaction of the caller's what a Broker does in its own.

@@ -43,22 +43,19 @@ func (b *Broker) List(ctx context.Context, q driver.Queue, state driver.State, o
 	return records, err
 }
 
-// place is where a message stands in a line.
+// place is where a message stands in its lane.
 type place struct {
 	at int64
 	id []byte
 }
 
-// line is a part of a queue in the order of its index: a lane, or the dead
-// letters, before or after now.
-type line struct {
+// stretch is a part of a lane, in the order of its index: what comes after an
+// instant, or what comes until then.
+type stretch struct {
 	table string
+	line  int64
 	where string
-	args  []any
-}
-
-func laneLine(lane int, comparison string, now int64) line {
-	return line{"{events}", "lane = ? AND at " + comparison + " ?", []any{lane, now}}
+	at    int64
 }
 
 // places returns those of the messages that List shows, in its order.
@@ -67,26 +64,26 @@ func (s session) places(ctx context.Context, queue, now int64, state driver.Stat
 	if fromEnd {
 		n = -max(offset, -maxInstant)
 	}
-	var lines, merged []line // one after the other; by their times
+	var stretches, merged []stretch // one after the other; by their times
 	for lane := range lanes {
 		if state == driver.Ready || state == driver.Waiting {
-			lines = append(lines, laneLine(lane, "<=", now))
+			stretches = append(stretches, stretch{"{events}", lineOf(queue, int64(lane)), "at <= ?", now})
 		}
 		if state == driver.Delayed || state == driver.Waiting {
-			merged = append(merged, laneLine(lane, ">", now))
+			merged = append(merged, stretch{"{events}", lineOf(queue, int64(lane)), "at > ?", now})
 		}
 	}
 	switch state {
 	case driver.Running:
-		lines = append(lines, laneLine(laneRunning, ">", now))
+		stretches = append(stretches, stretch{"{events}", lineOf(queue, laneRunning), "at > ?", now})
 	case driver.Dead:
-		lines = append(lines, line{table: "{dead}", where: "at >= ?", args: []any{0}})
+		stretches = append(stretches, stretch{"{dead}", lineOf(queue, laneDead), "at > ?", 0})
 	}
-	all, err := s.along(ctx, queue, lines, n, fromEnd)
+	all, err := s.along(ctx, stretches, n, fromEnd)
 	if err != nil {
 		return nil, err
 	}
-	late, err := s.along(ctx, queue, merged, n, fromEnd)
+	late, err := s.along(ctx, merged, n, fromEnd)
 	if err != nil {
 		return nil, err
 	}
@@ -101,21 +98,21 @@ func (s session) places(ctx context.Context, queue, now int64, state driver.Stat
 	return all[:min(limit, len(all))], nil
 }
 
-// along returns up to n places of each line, from its beginning or its end.
-func (s session) along(ctx context.Context, queue int64, lines []line, n int, fromEnd bool) ([]place, error) {
+// along returns up to n places of each stretch, from its beginning or its end.
+func (s session) along(ctx context.Context, stretches []stretch, n int, fromEnd bool) ([]place, error) {
 	var all []place
 	order := "at, id"
 	if fromEnd {
 		order = "at DESC, id DESC"
 	}
-	for _, l := range lines {
+	for _, st := range stretches {
 		begin := len(all)
 		err := s.each(ctx, func(scan func(...any) error) error {
 			var p place
 			err := scan(&p.at, &p.id)
 			all = append(all, p)
 			return err
-		}, "SELECT at, id FROM "+l.table+" WHERE queue_id = ? AND "+l.where+" ORDER BY "+order+" LIMIT ?", parameters(queue, l.args, n)...)
+		}, "SELECT at, id FROM "+st.table+" WHERE line = ? AND "+st.where+" ORDER BY "+order+" LIMIT ?", st.line, st.at, n)
 		if err != nil {
 			return nil, err
 		}

@@ -34,8 +34,8 @@ func (b *Broker) look(ctx context.Context, q driver.Queue, n int) (sight, error)
 		fmt.Sprintf(" UNION ALL SELECT %d, version FROM {schema}", lookVersion)
 	args := []any{topic, group, topic, group, []byte{}}
 	for lane := range lanes + 1 {
-		text += fmt.Sprintf(" UNION ALL SELECT * FROM (SELECT lane, at FROM {events} WHERE queue_id = (SELECT id FROM {queues} WHERE topic = ? AND grp = ?)"+
-			" AND lane = %d ORDER BY at LIMIT %d) lane%d", lane, n, lane)
+		text += fmt.Sprintf(" UNION ALL SELECT %d, at FROM (SELECT at FROM {events} WHERE line = (SELECT id * 8 + %d FROM {queues} WHERE topic = ? AND grp = ?)"+
+			" ORDER BY at LIMIT %d) lane%d", lane, lane, n, lane)
 		args = append(args, topic, group)
 	}
 	var l sight

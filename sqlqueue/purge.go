@@ -2,7 +2,6 @@ package sqlqueue
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/fanfare-go/fanfare/driver"
 )
@@ -22,7 +21,7 @@ func (b *Broker) Purge(ctx context.Context, q driver.Queue) (int, error) {
 		}
 		queue, _ = h.find(q.Group)
 		return s.each(ctx, func(scan func(...any) error) error { return scan(&all) },
-			fmt.Sprintf("SELECT COUNT(*) FROM {events} WHERE queue_id = ? AND lane < %d", laneEnded), queue.id)
+			"SELECT COUNT(*) FROM {events} WHERE line >= ? AND line < ?", lineOf(queue.id, 0), lineOf(queue.id, laneEnded))
 	})
 	if err != nil {
 		return 0, err
@@ -33,7 +32,7 @@ func (b *Broker) Purge(ctx context.Context, q driver.Queue) (int, error) {
 // purge removes up to limit messages that wait or run.
 func (b *Broker) purge(ctx context.Context, queue int64, limit int) (int, error) {
 	purged := 0
-	for lane := 0; lane <= laneRunning && purged < limit; {
+	for lane := int64(0); lane <= laneRunning && purged < limit; {
 		n := int64(0)
 		err := b.transact(ctx, func(s session) (err error) {
 			n, err = s.purgeLane(ctx, queue, lane, min(batch, limit-purged))
@@ -49,7 +48,7 @@ func (b *Broker) purge(ctx context.Context, queue int64, limit int) (int, error)
 	return purged, nil
 }
 
-func (s session) purgeLane(ctx context.Context, queue int64, lane, limit int) (int64, error) {
+func (s session) purgeLane(ctx context.Context, queue, lane int64, limit int) (int64, error) {
 	ids, err := s.front(ctx, queue, lane, maxInstant, limit)
 	if err != nil || len(ids) == 0 {
 		return 0, err
@@ -63,13 +62,13 @@ func (s session) purgeLane(ctx context.Context, queue int64, lane, limit int) (i
 
 // front returns the first ids of a lane whose instants have come, locked, without
 // those that others have locked.
-func (s session) front(ctx context.Context, queue int64, lane int, until int64, limit int) ([][]byte, error) {
+func (s session) front(ctx context.Context, queue, lane, until int64, limit int) ([][]byte, error) {
 	var ids [][]byte
 	err := s.each(ctx, func(scan func(...any) error) error {
 		var id []byte
 		err := scan(&id)
 		ids = append(ids, id)
 		return err
-	}, "SELECT id FROM {events} WHERE queue_id = ? AND lane = ? AND at <= ? ORDER BY at, id LIMIT ?"+s.skip, queue, lane, until, limit)
+	}, "SELECT id FROM {events} WHERE line = ? AND at <= ? ORDER BY at, id LIMIT ?"+s.skip, lineOf(queue, lane), until, limit)
 	return ids, err
 }

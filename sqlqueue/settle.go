@@ -96,7 +96,6 @@ func (s session) settle(ctx context.Context, q driver.Queue, all []driver.Settle
 
 // claimRow is what a settlement has to know of a message.
 type claimRow struct {
-	at, lane     int64
 	token, ended int64
 	again        int64
 }
@@ -108,12 +107,12 @@ func (s session) claims(ctx context.Context, queue int64, ids []string, lock str
 	err := s.each(ctx, func(scan func(...any) error) error {
 		var id []byte
 		var r claimRow
-		if err := scan(&id, &r.at, &r.lane, &r.token, &r.ended, &r.again); err != nil {
+		if err := scan(&id, &r.token, &r.ended, &r.again); err != nil {
 			return err
 		}
 		found[string(id)] = &r
 		return nil
-	}, "SELECT id, at, lane, token, ended, again FROM {events} WHERE queue_id = ? AND id IN "+list+" ORDER BY id"+lock, parameters(queue, keys)...)
+	}, "SELECT id, token, ended, again FROM {events} WHERE queue_id = ? AND id IN "+list+" ORDER BY id"+lock, parameters(queue, keys)...)
 	return found, err
 }
 
@@ -188,7 +187,7 @@ func (s session) end(ctx context.Context, now, queue int64, one driver.Settlemen
 
 // giveBack lets a message wait again, and changes what else is given.
 func (s session) giveBack(ctx context.Context, queue int64, id []byte, due int64, changes string, args ...any) error {
-	_, err := s.exec(ctx, "UPDATE {events} SET lane = 1 - priority, at = ?, due = ?, ended = token, token = 0"+changes+" WHERE queue_id = ? AND id = ?",
+	_, err := s.exec(ctx, "UPDATE {events} SET line = queue_id * 8 + 1 - priority, at = ?, due = ?, ended = token, token = 0"+changes+" WHERE queue_id = ? AND id = ?",
 		parameters(due, due, args, queue, id)...)
 	return err
 }
@@ -198,8 +197,8 @@ func (s session) bury(ctx context.Context, now, queue int64, id []byte, one driv
 	if _, err := s.exec(ctx, "DELETE FROM {dead} WHERE queue_id = ? AND id = ?", queue, id); err != nil {
 		return err
 	}
-	_, err := s.exec(ctx, "INSERT INTO {dead} (queue_id, id, at, priority, ended, fence, attempts, failures, reason, last_error, body)"+
-		" SELECT queue_id, id, at, priority, token, fence, attempts, failures + 1, last_error, last_error, body FROM {events} WHERE queue_id = ? AND id = ?", queue, id)
+	_, err := s.exec(ctx, "INSERT INTO {dead} (queue_id, id, line, at, priority, ended, fence, attempts, failures, reason, last_error, body)"+
+		" SELECT queue_id, id, queue_id * 8 + 5, at, priority, token, fence, attempts, failures + 1, last_error, last_error, body FROM {events} WHERE queue_id = ? AND id = ?", queue, id)
 	if err != nil {
 		return err
 	}
@@ -214,8 +213,8 @@ func (s session) bury(ctx context.Context, now, queue int64, id []byte, one driv
 // complete ends messages: of each remains its id, for the window.
 func (s session) complete(ctx context.Context, queue int64, ids []string, now int64) error {
 	list, keys := among(blobs(ids))
-	_, err := s.exec(ctx, "UPDATE {events} SET lane = ?, at = ?, ended = token, token = 0, last_error = ?, body = ? WHERE queue_id = ? AND id IN "+list,
-		parameters(laneEnded, now+micros(s.window), []byte{}, []byte{}, queue, keys)...)
+	_, err := s.exec(ctx, "UPDATE {events} SET line = ?, at = ?, ended = token, token = 0, last_error = ?, body = ? WHERE queue_id = ? AND id IN "+list,
+		parameters(lineOf(queue, laneEnded), now+micros(s.window), []byte{}, []byte{}, queue, keys)...)
 	return err
 }
 

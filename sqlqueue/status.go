@@ -67,42 +67,49 @@ func (s session) counts(ctx context.Context, now int64, queues []queueRow) (map[
 		counts[q.id], ids = &driver.Status{Queue: q.Queue}, append(ids, q.id)
 	}
 	for some := range slices.Chunk(ids, batch) {
-		list, keys := among(some)
-		count := func(add func(st *driver.Status, n int, first int64), text string, args ...any) error {
-			return s.each(ctx, func(scan func(...any) error) error {
-				var id, first int64
-				var n int
-				err := scan(&id, &n, &first)
-				if err == nil && n > 0 {
-					add(counts[id], n, first)
-				}
-				return err
-			}, text, parameters(keys, args)...)
-		}
-		ready := func(st *driver.Status, n int, first int64) {
-			st.Ready += n
-			st.OldestDue = max(st.OldestDue, time.Duration(now-first)*time.Microsecond)
-		}
-		lane := func(what, condition string) string {
-			return "SELECT queue_id, COUNT(*), MIN(" + what + ") FROM {events} WHERE queue_id IN " + list + " AND " + condition + " AND at %s ? GROUP BY queue_id"
-		}
-		waits, runs := fmt.Sprintf("lane < %d", lanes), fmt.Sprintf("lane = %d", laneRunning)
-		for _, err := range []error{
-			count(ready, fmt.Sprintf(lane("at", waits), "<="), now),
-			count(ready, fmt.Sprintf(lane("due", runs), "<="), now), // their leases ran out
-			count(func(st *driver.Status, n int, _ int64) { st.Delayed = n }, fmt.Sprintf(lane("at", waits), ">"), now),
-			count(func(st *driver.Status, n int, _ int64) { st.Running = n }, fmt.Sprintf(lane("at", runs), ">"), now),
-			count(func(st *driver.Status, n int, _ int64) { st.Dead = n },
-				"SELECT queue_id, COUNT(*), MIN(at) FROM {dead} WHERE queue_id IN "+list+" GROUP BY queue_id"),
-			count(func(st *driver.Status, n int, _ int64) { st.Consumers = n },
-				"SELECT queue_id, COUNT(*), MIN(seen) FROM {consumers} WHERE queue_id IN "+list+" AND seen > ? GROUP BY queue_id", now-micros(consumerLife)),
-		} {
-			if err != nil {
-				return nil, err
-			}
+		if err := s.countSome(ctx, now, some, counts); err != nil {
+			return nil, err
 		}
 	}
 	return counts, nil
+}
+
+// countSome counts those of some queues.
+func (s session) countSome(ctx context.Context, now int64, ids []int64, counts map[int64]*driver.Status) error {
+	count := func(table, key, first, condition string, divisor int64, keys []int64, add func(st *driver.Status, n int, first int64), args ...any) error {
+		list, all := among(keys)
+		return s.each(ctx, func(scan func(...any) error) error {
+			var id, first int64
+			var n int
+			err := scan(&id, &n, &first)
+			if err == nil {
+				add(counts[id/divisor], n, first)
+			}
+			return err
+		}, "SELECT "+key+", COUNT(*), MIN("+first+") FROM "+table+" WHERE "+key+" IN "+list+" AND "+condition+" GROUP BY "+key, parameters(all, args)...)
+	}
+	var waits, runs, dead []int64
+	for _, id := range ids {
+		waits = append(waits, lineOf(id, 0), lineOf(id, 1), lineOf(id, 2))
+		runs, dead = append(runs, lineOf(id, laneRunning)), append(dead, lineOf(id, laneDead))
+	}
+	ready := func(st *driver.Status, n int, first int64) {
+		st.Ready += n
+		st.OldestDue = max(st.OldestDue, time.Duration(now-first)*time.Microsecond)
+	}
+	for _, err := range []error{
+		count("{events}", "line", "at", "at <= ?", laneCount, waits, ready, now),
+		count("{events}", "line", "due", "at <= ?", laneCount, runs, ready, now), // their leases ran out
+		count("{events}", "line", "at", "at > ?", laneCount, waits, func(st *driver.Status, n int, _ int64) { st.Delayed += n }, now),
+		count("{events}", "line", "at", "at > ?", laneCount, runs, func(st *driver.Status, n int, _ int64) { st.Running = n }, now),
+		count("{dead}", "line", "at", "at > ?", laneCount, dead, func(st *driver.Status, n int, _ int64) { st.Dead = n }, 0),
+		count("{consumers}", "queue_id", "seen", "seen > ?", 1, ids, func(st *driver.Status, n int, _ int64) { st.Consumers = n }, now-micros(consumerLife)),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // summarize returns the counts of what is subscribed or holds something, sorted,

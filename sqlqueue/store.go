@@ -68,7 +68,7 @@ func (h head) groups() int {
 // insertEvents inserts a copy of each message for each queue, where there is no
 // row of its id, and returns how many.
 func (s session) insertEvents(ctx context.Context, queues []queueRow, msgs []*message) (int64, error) {
-	const columns = "(queue_id, id, lane, at, due, priority, token, ended, fence, attempts, failures, again, last_error, body)"
+	const columns = "(queue_id, id, line, at, due, priority, token, ended, fence, attempts, failures, again, last_error, body)"
 	const values = "(?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, ?, ?)"
 	sum := int64(0)
 	for n := 0; n < len(msgs); {
@@ -77,7 +77,7 @@ func (s session) insertEvents(ctx context.Context, queues []queueRow, msgs []*me
 		for ; n < len(msgs) && (rows == 0 || rows+len(queues) <= batch && size < statementBytes); n++ {
 			m := msgs[n]
 			for _, q := range queues {
-				args = append(args, q.id, blob(m.id), m.lane, m.due, m.due, m.priority, m.token, []byte{}, m.body)
+				args = append(args, q.id, blob(m.id), lineOf(q.id, m.lane), m.due, m.due, m.priority, m.token, []byte{}, m.body)
 				rows++
 				size += len(m.body)
 			}
@@ -129,9 +129,10 @@ func (s session) events(ctx context.Context, h head, ids [][]byte, lock string) 
 		if err := scan(&id, &r.queue, &r.lane, &r.at, &r.token, &r.again); err != nil {
 			return err
 		}
+		r.lane -= lineOf(r.queue, 0)
 		found[string(id)] = append(found[string(id)], r)
 		return nil
-	}, "SELECT id, queue_id, lane, at, token, again FROM {events} WHERE queue_id IN "+queueList+" AND id IN "+idList+" ORDER BY queue_id, id"+lock,
+	}, "SELECT id, queue_id, line, at, token, again FROM {events} WHERE queue_id IN "+queueList+" AND id IN "+idList+" ORDER BY queue_id, id"+lock,
 		parameters(queues, keys)...)
 	return found, err
 }
@@ -176,9 +177,9 @@ func (s session) decide(ctx context.Context, h head, m *message, met []eventRow,
 
 // revive puts a new message in the place of one that has ended.
 func (s session) revive(ctx context.Context, queue int64, m *message) (int64, error) {
-	return s.exec(ctx, "UPDATE {events} SET lane = ?, at = ?, due = ?, priority = ?, token = ?, attempts = 0, failures = 0, again = 0, last_error = ?, body = ?"+
-		" WHERE queue_id = ? AND id = ? AND lane = ?",
-		m.lane, m.due, m.due, m.priority, m.token, []byte{}, m.body, queue, blob(m.id), laneEnded)
+	return s.exec(ctx, "UPDATE {events} SET line = ?, at = ?, due = ?, priority = ?, token = ?, attempts = 0, failures = 0, again = 0, last_error = ?, body = ?"+
+		" WHERE queue_id = ? AND id = ? AND line = ?",
+		lineOf(queue, m.lane), m.due, m.due, m.priority, m.token, []byte{}, m.body, queue, blob(m.id), lineOf(queue, laneEnded))
 }
 
 // merge lets a message meet what lives under its id, as its conflict mode says,
@@ -217,8 +218,8 @@ func (s session) mergeInto(ctx context.Context, h head, c driver.Conflict, m *me
 	var err error
 	switch {
 	case c == driver.Replace && waits:
-		_, err = s.exec(ctx, "UPDATE {events} SET lane = ?, at = ?, due = ?, priority = ?, token = ?, body = ? WHERE queue_id = ? AND id = ?",
-			m.lane, m.due, m.due, m.priority, m.token, m.body, r.queue, id)
+		_, err = s.exec(ctx, "UPDATE {events} SET line = ?, at = ?, due = ?, priority = ?, token = ?, body = ? WHERE queue_id = ? AND id = ?",
+			lineOf(r.queue, m.lane), m.due, m.due, m.priority, m.token, m.body, r.queue, id)
 	case c == driver.PushBack && waits:
 		err = s.postpone(ctx, r.queue, id, m.due)
 	case c == driver.RunAgain && !waits && r.again == 0:
@@ -234,7 +235,7 @@ func (s session) mergeInto(ctx context.Context, h head, c driver.Conflict, m *me
 
 // postpone lets a message wait until due. Whoever had claimed it has lost it.
 func (s session) postpone(ctx context.Context, queue int64, id []byte, due int64) error {
-	_, err := s.exec(ctx, "UPDATE {events} SET lane = 1 - priority, at = ?, due = ?, token = 0 WHERE queue_id = ? AND id = ?",
+	_, err := s.exec(ctx, "UPDATE {events} SET line = queue_id * 8 + 1 - priority, at = ?, due = ?, token = 0 WHERE queue_id = ? AND id = ?",
 		due, due, queue, id)
 	return err
 }

@@ -75,29 +75,30 @@ func (b *Broker) Unsubscribe(ctx context.Context, q driver.Queue) error {
 	if _, err := b.purge(ctx, row.id, maxInstant); err != nil {
 		return err
 	}
-	if err := b.empty(ctx, "{dead}", "id", row.id); err != nil {
+	if err := b.empty(ctx, "{dead}", "line", lineOf(row.id, laneDead), "id"); err != nil {
 		return err
 	}
-	return b.empty(ctx, "{consumers}", "name", row.id)
+	return b.empty(ctx, "{consumers}", "queue_id", row.id, "name")
 }
 
-// empty deletes all rows of a queue from a table, some at a time.
-func (b *Broker) empty(ctx context.Context, table, column string, queue int64) error {
+// empty deletes all rows with a value in a column from a table, some at a time,
+// by the rest of its key.
+func (b *Broker) empty(ctx context.Context, table, column string, value int64, key string) error {
 	for {
 		var some [][]byte
 		err := b.transact(ctx, func(s session) error {
 			some = nil
 			err := s.each(ctx, func(scan func(...any) error) error {
-				var key []byte
-				err := scan(&key)
-				some = append(some, key)
+				var one []byte
+				err := scan(&one)
+				some = append(some, one)
 				return err
-			}, fmt.Sprintf("SELECT %s FROM %s WHERE queue_id = ? LIMIT %d", column, table, batch)+s.lock, queue)
+			}, fmt.Sprintf("SELECT %s FROM %s WHERE %s = ? LIMIT %d", key, table, column, batch)+s.lock, value)
 			if err != nil || len(some) == 0 {
 				return err
 			}
 			list, keys := among(some)
-			_, err = s.exec(ctx, fmt.Sprintf("DELETE FROM %s WHERE queue_id = ? AND %s IN %s", table, column, list), parameters(queue, keys)...)
+			_, err = s.exec(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s = ? AND %s IN %s", table, column, key, list), parameters(value, keys)...)
 			return err
 		})
 		if err != nil || len(some) == 0 {

@@ -106,7 +106,7 @@ func (b *Broker) repeat(ctx context.Context, f func(s session) error) error {
 		case ctx.Err() != nil:
 		case isUndone(err) && time.Since(begin) < undonePatience:
 			undone++
-			if pause(ctx, min(time.Duration(undone), 20)*time.Millisecond) {
+			if pause(ctx, min(time.Duration(undone), 5)*time.Millisecond) {
 				continue
 			}
 		case isBroken(err) && broken < brokenTries:

@@ -15,14 +15,14 @@ CREATE TABLE IF NOT EXISTS {queues} (
 	UNIQUE (topic, grp)
 ) ENGINE=InnoDB;
 
--- One group's copies of events. lane: 0, 1, 2 waits with high, normal, low
--- priority; 3 runs; 4 has ended. at, in microseconds since 1970: when it is due
--- (0 to 2), its lease ends (3), or its id is forgotten (4). token: of the claim
--- that is valid; ended: of the claim that was settled last.
+-- One group's copies of events. line: queue_id * 8 + lane, where 0, 1, 2 waits
+-- with high, normal, low priority; 3 runs; 4 has ended. at, in microseconds since
+-- 1970: when it is due (0 to 2), its lease ends (3), or its id is forgotten (4).
+-- token: of the claim that is valid; ended: of the claim that was settled last.
 CREATE TABLE IF NOT EXISTS {events} (
 	queue_id bigint NOT NULL,
 	id varbinary(255) NOT NULL,
-	lane smallint NOT NULL,
+	line bigint NOT NULL,
 	at bigint NOT NULL,
 	due bigint NOT NULL,
 	priority smallint NOT NULL,
@@ -34,8 +34,8 @@ CREATE TABLE IF NOT EXISTS {events} (
 	again smallint NOT NULL,
 	last_error blob NOT NULL,
 	body longblob NOT NULL,
-	PRIMARY KEY (queue_id, id),
-	KEY {events_line} (queue_id, lane, at, id)
+	PRIMARY KEY (id, queue_id),
+	KEY {events_line} (line, at, id)
 ) ENGINE=InnoDB;
 
 -- What RunAgain keeps until the event of that id ends.
@@ -45,13 +45,14 @@ CREATE TABLE IF NOT EXISTS {again} (
 	due bigint NOT NULL,
 	priority smallint NOT NULL,
 	body longblob NOT NULL,
-	PRIMARY KEY (queue_id, id)
+	PRIMARY KEY (id, queue_id)
 ) ENGINE=InnoDB;
 
--- Dead letters. at: when they were buried.
+-- Dead letters. line: queue_id * 8 + 5. at: when they were buried.
 CREATE TABLE IF NOT EXISTS {dead} (
 	queue_id bigint NOT NULL,
 	id varbinary(255) NOT NULL,
+	line bigint NOT NULL,
 	at bigint NOT NULL,
 	priority smallint NOT NULL,
 	ended bigint NOT NULL,
@@ -61,8 +62,8 @@ CREATE TABLE IF NOT EXISTS {dead} (
 	reason blob NOT NULL,
 	last_error blob NOT NULL,
 	body longblob NOT NULL,
-	PRIMARY KEY (queue_id, id),
-	KEY {dead_line} (queue_id, at, id)
+	PRIMARY KEY (id, queue_id),
+	KEY {dead_line} (line, at, id)
 ) ENGINE=InnoDB;
 
 -- The processes that handle a queue. seen: when they were last heard of.

@@ -15,14 +15,14 @@ CREATE TABLE {queues} (
 	UNIQUE (topic, grp)
 );
 
--- One group's copies of events. lane: 0, 1, 2 waits with high, normal, low
--- priority; 3 runs; 4 has ended. at, in microseconds since 1970: when it is due
--- (0 to 2), its lease ends (3), or its id is forgotten (4). token: of the claim
--- that is valid; ended: of the claim that was settled last.
+-- One group's copies of events. line: queue_id * 8 + lane, where 0, 1, 2 waits
+-- with high, normal, low priority; 3 runs; 4 has ended. at, in microseconds since
+-- 1970: when it is due (0 to 2), its lease ends (3), or its id is forgotten (4).
+-- token: of the claim that is valid; ended: of the claim that was settled last.
 CREATE TABLE {events} (
 	queue_id integer NOT NULL,
 	id blob NOT NULL,
-	lane integer NOT NULL,
+	line integer NOT NULL,
 	at integer NOT NULL,
 	due integer NOT NULL,
 	priority integer NOT NULL,
@@ -34,10 +34,10 @@ CREATE TABLE {events} (
 	again integer NOT NULL,
 	last_error blob NOT NULL,
 	body blob NOT NULL,
-	PRIMARY KEY (queue_id, id)
+	PRIMARY KEY (id, queue_id)
 );
 
-CREATE INDEX {events_line} ON {events} (queue_id, lane, at, id);
+CREATE INDEX {events_line} ON {events} (line, at, id);
 
 -- What RunAgain keeps until the event of that id ends.
 CREATE TABLE {again} (
@@ -46,13 +46,14 @@ CREATE TABLE {again} (
 	due integer NOT NULL,
 	priority integer NOT NULL,
 	body blob NOT NULL,
-	PRIMARY KEY (queue_id, id)
+	PRIMARY KEY (id, queue_id)
 );
 
--- Dead letters. at: when they were buried.
+-- Dead letters. line: queue_id * 8 + 5. at: when they were buried.
 CREATE TABLE {dead} (
 	queue_id integer NOT NULL,
 	id blob NOT NULL,
+	line integer NOT NULL,
 	at integer NOT NULL,
 	priority integer NOT NULL,
 	ended integer NOT NULL,
@@ -62,10 +63,10 @@ CREATE TABLE {dead} (
 	reason blob NOT NULL,
 	last_error blob NOT NULL,
 	body blob NOT NULL,
-	PRIMARY KEY (queue_id, id)
+	PRIMARY KEY (id, queue_id)
 );
 
-CREATE INDEX {dead_line} ON {dead} (queue_id, at, id);
+CREATE INDEX {dead_line} ON {dead} (line, at, id);
 
 -- The processes that handle a queue. seen: when they were last heard of.
 CREATE TABLE {consumers} (
