@@ -19,9 +19,7 @@ func (b *Broker) Claim(ctx context.Context, q driver.Queue, r driver.ClaimReques
 		return driver.Claim{}, fmt.Errorf("sqlqueue: claim %d for %v: %w", r.Limit, r.Lease, driver.ErrInvalid)
 	}
 	b.wakes.know(q)
-	if err := b.note(ctx, q, r.Consumer); err != nil {
-		return driver.Claim{}, err
-	}
+	b.note(ctx, q, r.Consumer)
 	r.Limit = min(r.Limit, batch)
 	l, err := b.look(ctx, q, r.Limit+1)
 	if err == nil && !l.paused && l.due(laneRunning) > 0 {
@@ -193,7 +191,7 @@ func (s session) lease(ctx context.Context, l sight, chosen []*candidate, r driv
 func (b *Broker) reclaim(ctx context.Context, l sight) (n int64, err error) {
 	err = b.transact(ctx, func(s session) error {
 		n = 0
-		ids, err := s.front(ctx, l.queue, laneRunning, l.now, batch)
+		ids, err := s.front(ctx, l.queue, laneRunning, l.now, batch, s.skip)
 		if err != nil || len(ids) == 0 {
 			return err
 		}

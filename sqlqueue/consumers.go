@@ -14,14 +14,15 @@ const (
 	noteEvery    = 4 * time.Second
 )
 
-// note writes down now and then that a consumer lives.
-func (b *Broker) note(ctx context.Context, q driver.Queue, name string) error {
+// note writes down now and then that a consumer lives. Where that fails, as it
+// does if the database is full, nothing else has to: the next call comes here again.
+func (b *Broker) note(ctx context.Context, q driver.Queue, name string) {
 	who := consumer{q, name}
 	b.mu.Lock()
 	recent := time.Since(b.seen[who]) < noteEvery
 	b.mu.Unlock()
 	if name == "" || recent {
-		return nil
+		return
 	}
 	err := b.transact(ctx, func(s session) error {
 		h, err := s.head(ctx, q.Topic)
@@ -51,5 +52,4 @@ func (b *Broker) note(ctx context.Context, q driver.Queue, name string) error {
 		}
 		b.seen[who] = time.Now()
 	}
-	return err
 }
