@@ -40,8 +40,9 @@ test: deps ## test every module; the last line counts, the lines above it name s
 	{ $(IN_MODULES) go test $(RACE) -count=1 -timeout 10m -json ./...; \
 	[ -z "$(RACE)" ] || go test -count=1 -timeout 10m -json -run OnMiniredis .; } | bin/testsum
 
-check: fmt-check vet lint tidy-check test ## all that CI runs, and the main example
-	@if [ -d example/shop ]; then go run ./example/shop; fi
+check: fmt-check vet lint tidy-check test ## all that CI runs, and the example programs
+	go run ./example/shop
+	go run -C example/outbox .
 
 fmt-check:
 	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "not formatted, run gofmt -w:"; echo "$$out"; exit 1; fi

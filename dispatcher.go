@@ -114,6 +114,7 @@ var (
 	ErrUnavailable    = driver.ErrUnavailable    // backend out of reach, nothing was changed
 	ErrUnknownOutcome = driver.ErrUnknownOutcome // may or may not be done; repeating with the same id is safe
 	ErrReadOnly       = driver.ErrReadOnly       // the backend is a replica; matches ErrUnavailable too
+	ErrDenied         = driver.ErrDenied         // the backend's user may not do this; matches ErrUnavailable too
 	ErrBackendFull    = driver.ErrFull           // the backend is out of memory or space
 	ErrTooLarge       = driver.ErrTooLarge       // over the payload limit; nothing was sent
 	ErrUnsupported    = driver.ErrUnsupported    // this dispatcher lacks it: see Capabilities

@@ -5,8 +5,9 @@ process or in another service.
 A [Dispatcher] takes events for topics and runs the handlers registered for
 them. [NewLocal] makes one that works in this process and is fast; [NewRedis] and
 [OpenRedis] make one whose events live in Redis and survive processes; [New] makes
-one over any other [driver.Broker]. [Dispatch] and [Fanout] give one event to any
-set of them. A [Topic] ties a name to the type of its events:
+one over any other [driver.Broker], such as those of package sqlqueue, whose events
+live in MariaDB, MySQL, PostgreSQL or SQLite. [Dispatch] and [Fanout] give one event
+to any set of them. A [Topic] ties a name to the type of its events:
 
 	var OrderPaid = fanfare.NewTopic[Order]("order.paid")
 

@@ -166,6 +166,7 @@ func isRedisNoScript(err error) bool {
 var redisRefusals = map[string]error{
 	"OOM":         driver.ErrFull,
 	"READONLY":    driver.ErrReadOnly,
+	"NOPERM":      driver.ErrDenied,
 	"LOADING":     driver.ErrUnavailable,
 	"BUSY":        driver.ErrUnavailable,
 	"MASTERDOWN":  driver.ErrUnavailable,

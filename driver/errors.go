@@ -32,6 +32,10 @@ var (
 	// It matches ErrUnavailable too.
 	ErrReadOnly = fmt.Errorf("backend is read-only: %w", ErrUnavailable)
 
+	// ErrDenied reports that the backend knows the caller and does not permit
+	// what it asked for. It matches ErrUnavailable too.
+	ErrDenied = fmt.Errorf("permission denied: %w", ErrUnavailable)
+
 	// ErrFull reports that the backend is out of memory or space. What it
 	// holds can still be claimed and settled.
 	ErrFull = errors.New("backend full")

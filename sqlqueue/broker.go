@@ -79,6 +79,7 @@ func New(db *sql.DB, dialect Dialect, opts ...Option) (*Broker, error) {
 		grammar: g, options: o, dialect: dialect, db: db,
 		tables:     strings.NewReplacer("{", o.prefix, "}", ""),
 		writing:    make(chan struct{}, 1),
+		notes:      notes{sending: make(chan struct{}, 1)},
 		turns:      map[driver.Queue]int{},
 		seen:       map[consumer]time.Time{},
 		trimmed:    map[driver.Queue]trimming{},
@@ -179,6 +180,11 @@ type queueRow struct {
 
 // head reads the clock and the rows of a topic.
 func (s session) head(ctx context.Context, topic string) (head, error) {
+	return s.lockHead(ctx, topic, "")
+}
+
+// lockHead is head with a lock.
+func (s session) lockHead(ctx context.Context, topic, lock string) (head, error) {
 	var h head
 	version := 0
 	err := s.each(ctx, func(scan func(...any) error) error {
@@ -192,7 +198,7 @@ func (s session) head(ctx context.Context, topic string) (head, error) {
 			h.queues = append(h.queues, queueRow{q, id.Int64, subscribed.Int64 != 0, paused.Int64 != 0})
 		}
 		return nil
-	}, "SELECT "+s.now+", s.version, q.id, q.grp, q.subscribed, q.paused FROM {schema} s LEFT JOIN {queues} q ON q.topic = ? ORDER BY q.id", blob(topic))
+	}, "SELECT "+s.now+", s.version, q.id, q.grp, q.subscribed, q.paused FROM {schema} s LEFT JOIN {queues} q ON q.topic = ? ORDER BY q.id"+lock, blob(topic))
 	if err != nil {
 		return h, err
 	}

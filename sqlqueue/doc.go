@@ -11,14 +11,13 @@
 // can be dispatched in a transaction of the program, and finished in one, by
 // [github.com/fanfare-go/fanfare.Durable.InTx].
 //
-//	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+//	tx, err := db.BeginTx(ctx, nil)
 //	_, err = tx.ExecContext(ctx, "INSERT INTO orders …")
 //	err = d.DispatchTx(ctx, tx, "order.placed", order)
 //	err = tx.Commit() // the order and its event, or neither
 //
-// READ COMMITTED, because other isolation levels hide groups that were made
-// after the transaction first read, and the event would not be stored for them.
-// MariaDB and MySQL have another one by default.
+// Keep such a transaction short: until it ends, in MariaDB and MySQL, no group
+// can be added to the topic.
 //
 // A body has at most 8 MiB, of which [github.com/fanfare-go/fanfare.WithMaxPayload]
 // allows 1 MiB by default.
@@ -26,9 +25,9 @@
 // # What the databases need
 //
 //   - MariaDB from 10.6 or MySQL from 8.0: InnoDB; innodb_flush_log_at_trx_commit=1
-//     and sync_binlog=1, their defaults or to be set, if nothing may be lost with
-//     the machine; and a binary log, if there is one, that is not in the format
-//     "statement". interpolateParams=true in the data source name of
+//     (the default) and, if there is a binary log, sync_binlog=1 (not the default
+//     of MariaDB) if nothing may be lost with the machine, and a binlog_format
+//     other than "statement". interpolateParams=true in the data source name of
 //     go-sql-driver/mysql halves the round trips.
 //   - PostgreSQL from 13: fsync and synchronous_commit on, as they are by default.
 //     A [Listener] lets consumers sleep without looking.

@@ -20,6 +20,7 @@ const (
 	busy         // not ready, or refused for another reason
 	full
 	readOnly
+	denied
 	noTable
 	refused // the rest: the server answered, and did nothing
 )
@@ -79,6 +80,8 @@ func postgresFault(state string) fault {
 		return full
 	case "25006": // read-only transaction
 		return readOnly
+	case "42501", "28000", "28P01": // insufficient privilege, who is not let in
+		return denied
 	case "42P01", "42703", "3F000": // no such table, column, schema
 		return noTable
 	}
@@ -100,6 +103,8 @@ func mysqlFault(number int) fault {
 		return broken
 	case 1021, 1037, 1038, 1041, 1114, 3675: // disk full, out of memory, table full
 		return full
+	case 1044, 1045, 1142, 1143, 1227, 1698: // access denied
+		return denied
 	case 1290, 1792, 1836, 3100: // read-only in one way or the other
 		return readOnly
 	case 1146, 1054, 1049: // no such table, column, database
@@ -119,6 +124,8 @@ func sqliteFault(code int) fault {
 		return full
 	case 8: // SQLITE_READONLY
 		return readOnly
+	case 3, 23: // SQLITE_PERM, SQLITE_AUTH
+		return denied
 	case 4, 9, 10, 14: // SQLITE_ABORT, INTERRUPT, IOERR, CANTOPEN
 		return busy
 	case 1: // SQLITE_ERROR: of our statements, only that a table is missing
@@ -139,7 +146,7 @@ func isBroken(err error) bool {
 // commitUndone reports that a commit which failed with err is certain not to
 // have been carried out.
 func commitUndone(err error) bool {
-	return slices.Contains([]fault{undone, full, readOnly, refused}, faultOf(err))
+	return slices.Contains([]fault{undone, full, readOnly, denied, refused}, faultOf(err))
 }
 
 // isOurs reports that an error was made here, and means what it matches.
@@ -170,6 +177,8 @@ func classify(err error) error {
 		return driver.ErrFull
 	case readOnly:
 		return driver.ErrReadOnly
+	case denied:
+		return driver.ErrDenied
 	case noTable:
 		return fmt.Errorf("%w: the tables are missing or are not ours (see sqlqueue.Migrate)", driver.ErrSchema)
 	default:

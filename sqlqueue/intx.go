@@ -12,9 +12,11 @@ import (
 // same database. Nothing is tried again: an error that is not the outcome of one
 // message has ended the transaction, which is to be rolled back.
 //
-// A transaction that is REPEATABLE READ, as MariaDB and MySQL have it by default,
-// or SERIALIZABLE stores messages for the groups that there were when it first read.
-func (b *Broker) InTx(tx *sql.Tx) driver.Tx { return inTx{session{b, tx}} }
+// In PostgreSQL a transaction that is REPEATABLE READ or SERIALIZABLE stores
+// messages for the groups that there were when it first read. In MariaDB and MySQL
+// a Push locks the groups of the topic until the transaction ends: to add one has
+// to wait for that.
+func (b *Broker) InTx(tx *sql.Tx) driver.Tx { return inTx{session{b, tx, b.current}} }
 
 // inTx does in a transaction of the caller's what a Broker does in its own.
 type inTx struct{ s session }

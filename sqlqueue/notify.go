@@ -40,13 +40,13 @@ func WithListener(l Listener) Option {
 type notes struct {
 	mu      sync.Mutex
 	pending *note
-	sending sync.Mutex
+	sending chan struct{} // taken by whoever sends
 }
 
 // note is one notification about several queues.
 type note struct {
 	queues map[int64]struct{}
-	sent   bool // guarded by sending
+	sent   bool // of whoever sends
 }
 
 // join adds queues to the note that is to be sent next.
@@ -79,15 +79,19 @@ func (b *Broker) notify(ctx context.Context, ids []int64) {
 		return
 	}
 	mine := b.notes.join(ids)
-	b.notes.sending.Lock()
-	defer b.notes.sending.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, notifyTimeout)
+	defer cancel()
+	select {
+	case b.notes.sending <- struct{}{}:
+		defer func() { <-b.notes.sending }()
+	case <-ctx.Done():
+		return
+	}
 	if mine.sent {
 		return
 	}
 	mine.sent = true
 	ids = b.notes.take(mine)
-	ctx, cancel := context.WithTimeout(ctx, notifyTimeout)
-	defer cancel()
 	_ = b.read(ctx, func(s session) error { return s.notify(ctx, ids) })
 }
 

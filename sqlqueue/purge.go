@@ -26,16 +26,16 @@ func (b *Broker) Purge(ctx context.Context, q driver.Queue) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return b.purge(ctx, queue.id, all)
+	return b.purge(ctx, queue.id, all, b.skip)
 }
 
 // purge removes up to limit messages that wait or run.
-func (b *Broker) purge(ctx context.Context, queue int64, limit int) (int, error) {
+func (b *Broker) purge(ctx context.Context, queue int64, limit int, lock string) (int, error) {
 	purged := 0
 	for lane := int64(0); lane <= laneRunning && purged < limit; {
 		n := int64(0)
 		err := b.transact(ctx, func(s session) (err error) {
-			n, err = s.purgeLane(ctx, queue, lane, min(batch, limit-purged))
+			n, err = s.purgeLane(ctx, queue, lane, min(batch, limit-purged), lock)
 			return err
 		})
 		if err != nil {
@@ -48,8 +48,8 @@ func (b *Broker) purge(ctx context.Context, queue int64, limit int) (int, error)
 	return purged, nil
 }
 
-func (s session) purgeLane(ctx context.Context, queue, lane int64, limit int) (int64, error) {
-	ids, err := s.front(ctx, queue, lane, maxInstant, limit)
+func (s session) purgeLane(ctx context.Context, queue, lane int64, limit int, lock string) (int64, error) {
+	ids, err := s.front(ctx, queue, lane, maxInstant, limit, lock)
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
@@ -60,15 +60,14 @@ func (s session) purgeLane(ctx context.Context, queue, lane int64, limit int) (i
 	return s.exec(ctx, "DELETE FROM {events} WHERE queue_id = ? AND id IN "+list, parameters(queue, keys)...)
 }
 
-// front returns the first ids of a lane whose instants have come, locked, without
-// those that others have locked.
-func (s session) front(ctx context.Context, queue, lane, until int64, limit int) ([][]byte, error) {
+// front returns the first ids of a lane whose instants have come, with a lock.
+func (s session) front(ctx context.Context, queue, lane, until int64, limit int, lock string) ([][]byte, error) {
 	var ids [][]byte
 	err := s.each(ctx, func(scan func(...any) error) error {
 		var id []byte
 		err := scan(&id)
 		ids = append(ids, id)
 		return err
-	}, "SELECT id FROM {events} WHERE line = ? AND at <= ? ORDER BY at, id LIMIT ?"+s.skip, lineOf(queue, lane), until, limit)
+	}, "SELECT id FROM {events} WHERE line = ? AND at <= ? ORDER BY at, id LIMIT ?"+lock, lineOf(queue, lane), until, limit)
 	return ids, err
 }

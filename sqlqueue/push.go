@@ -36,7 +36,7 @@ func (s session) push(ctx context.Context, topic string, msgs []driver.Message) 
 	if err := driver.CheckName("topic", topic); err != nil {
 		return nil, head{}, err
 	}
-	h, err := s.head(ctx, topic)
+	h, err := s.lockHead(ctx, topic, s.shared)
 	if err != nil {
 		return nil, h, err
 	}

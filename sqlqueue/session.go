@@ -18,7 +18,8 @@ type execer interface {
 // {events}, and have a ? for each parameter.
 type session struct {
 	*Broker
-	x execer
+	x      execer
+	shared string // in a transaction of the caller's: makes a SELECT see the groups that were made since that began
 }
 
 // exec runs a statement and returns how many rows it changed.

@@ -68,13 +68,13 @@ func (s session) settle(ctx context.Context, q driver.Queue, all []driver.Settle
 	for _, i := range indexes {
 		one, row := all[i], rows[all[i].ID]
 		outcomes[i] = nil
-		switch token := parseToken(one.Token); {
+		switch {
 		case one.Verb > driver.Bury:
 			outcomes[i] = fmt.Errorf("sqlqueue: verb %d: %w", one.Verb, driver.ErrInvalid)
-		case row == nil || row.token != token || token == 0:
+		case !row.has(one.Token):
 			open, refused = append(open, i), append(refused, one.ID)
 		default:
-			row.token, row.ended = 0, token
+			row.token, row.ended = 0, row.token
 			if one.Verb == driver.Ack && row.again == 0 {
 				acked = append(acked, one.ID)
 			} else if err := s.end(ctx, h.now, queue.id, one, row); err != nil {
@@ -132,7 +132,7 @@ func (s session) refuse(ctx context.Context, queue int64, all []driver.Settlemen
 	for _, i := range open {
 		token, row := parseToken(all[i].Token), rows[all[i].ID]
 		switch {
-		case token != 0 && row != nil && row.token == token:
+		case row.has(all[i].Token):
 			locked = append(locked, i)
 		case token != 0 && (row != nil && row.ended == token || dead[all[i].ID] == token):
 		default:

@@ -52,8 +52,9 @@ func (b *Broker) subscribeAgain(ctx context.Context, q driver.Queue) {
 	}
 }
 
-// Unsubscribe removes the group, and then what it holds, some at a time. The
-// ids of what had ended stay known: they are the topic's.
+// Unsubscribe removes the group, and then what it holds, some at a time. It waits
+// for transactions of the program that have locked something of it. The ids of
+// what had ended stay known: they are the topic's.
 func (b *Broker) Unsubscribe(ctx context.Context, q driver.Queue) error {
 	if err := checkQueue(q); err != nil {
 		return err
@@ -72,8 +73,10 @@ func (b *Broker) Unsubscribe(ctx context.Context, q driver.Queue) error {
 	if err != nil || row.id == 0 {
 		return err
 	}
-	if _, err := b.purge(ctx, row.id, maxInstant); err != nil {
-		return err
+	for purged := 1; purged > 0; { // what moved to another lane meanwhile, the next time
+		if purged, err = b.purge(ctx, row.id, maxInstant, b.lock); err != nil {
+			return err
+		}
 	}
 	if err := b.empty(ctx, "{dead}", "line", lineOf(row.id, laneDead), "id"); err != nil {
 		return err

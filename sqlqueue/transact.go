@@ -124,7 +124,7 @@ func (b *Broker) connected(ctx context.Context, f func(s session) error) error {
 		return err
 	}
 	defer conn.Close()
-	return f(session{b, conn})
+	return f(session{Broker: b, x: conn})
 }
 
 // pause waits for a random part of d, at least half, and reports false if ctx

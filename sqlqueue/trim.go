@@ -46,7 +46,7 @@ func (s session) trim(ctx context.Context, q driver.Queue) error {
 		return err
 	}
 	queue, _ := h.find(q.Group)
-	ids, err := s.front(ctx, queue.id, laneEnded, h.now, batch)
+	ids, err := s.front(ctx, queue.id, laneEnded, h.now, batch, s.skip)
 	if err != nil || len(ids) == 0 {
 		return err
 	}
