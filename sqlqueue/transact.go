@@ -12,8 +12,8 @@ import (
 )
 
 // For how long a step is tried again that the database undid, because of a
-// deadlock or a lock, and how often one for which a connection of the pool turned
-// out to be broken.
+// deadlock or a lock, and how often one for which a connection turned out to be
+// broken, not counting those that were in the pool.
 const (
 	undonePatience = 10 * time.Second
 	brokenTries    = 5
@@ -98,7 +98,7 @@ func (b *Broker) read(ctx context.Context, f func(s session) error) error {
 // connection, or that has happened too often.
 func (b *Broker) repeat(ctx context.Context, f func(s session) error) error {
 	begin := time.Now()
-	for undone, broken := 0, 0; ; {
+	for undone, broken, idle := 0, 0, 0; ; {
 		err := b.connected(ctx, f)
 		switch {
 		case err == nil:
@@ -109,9 +109,13 @@ func (b *Broker) repeat(ctx context.Context, f func(s session) error) error {
 			if pause(ctx, min(time.Duration(undone), 5)*time.Millisecond) {
 				continue
 			}
-		case isBroken(err) && broken < brokenTries:
-			broken++
-			continue
+		case isBroken(err):
+			if broken == 0 {
+				idle = b.db.Stats().Idle // each of them may be broken as well
+			}
+			if broken++; broken <= brokenTries+idle {
+				continue
+			}
 		}
 		return b.failure(ctx, err)
 	}

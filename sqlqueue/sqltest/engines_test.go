@@ -26,7 +26,9 @@ type engine struct {
 var engines = []engine{
 	{"mariadb", "mysql", sqlqueue.MySQL, func(t testing.TB) string { return testsvc.MariaDB(t).URL }},
 	{"postgres", "pgx", sqlqueue.Postgres, func(t testing.TB) string { return testsvc.Postgres(t).URL }},
-	{"sqlite", "sqlite", sqlqueue.SQLite, func(t testing.TB) string { return "file:" + filepath.Join(t.TempDir(), "events.db") }},
+	{"sqlite", "sqlite", sqlqueue.SQLite, func(t testing.TB) string {
+		return "file:" + filepath.Join(t.TempDir(), "events.db") + "?_txlock=immediate"
+	}},
 }
 
 func (e engine) open(t testing.TB, source string) *sql.DB {
