@@ -98,6 +98,7 @@ func (c *consumer) ended() {
 func (c *consumer) fetch() {
 	var claiming, waiting retryPause
 	for {
+		_ = c.d.requireDurability(c.quit) // for the log: what is there is handled anyway
 		n := c.acquireSlots()
 		if n == 0 {
 			return

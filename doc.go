@@ -21,11 +21,12 @@ process lives, and is lost with it. A durable dispatcher delivers at least once:
 accepted event is handled until a handler of each group has returned nil, or it is
 among the dead letters with its last error, whatever happens to the processes that
 produce and consume it. What the backend itself may lose depends on how it is
-configured: see the table in the README. An event is handled more than once only
-if its handler failed, if the process that handled it died or froze for longer
-than two thirds of its lease, or if the backend was out of reach for as long. So
-handlers must bear to be called again for the same event; [Delivery].ID tells them
-that it is the same, and [Delivery].Fence which call is the later one.
+configured: [Durable.Durability] tells, the table in the README explains, and
+[RequireDurability] insists. An event is handled more than once only if its handler
+failed, if the process that handled it died or froze for longer than two thirds of
+its lease, or if the backend was out of reach for as long. So handlers must bear to
+be called again for the same event; [Delivery].ID tells them that it is the same,
+and [Delivery].Fence which call is the later one.
 
 # Time
 

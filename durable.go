@@ -22,7 +22,9 @@ type Durable struct {
 	name     string    // of this process, as a consumer
 	dispatch DispatchFunc
 	weather  weather
-	detach   func() bool // from the context that stops the dispatcher
+
+	durability durabilityKeeper
+	detach     func() bool // from the context that stops the dispatcher
 
 	mu        sync.Mutex
 	consumers map[driver.Queue]*consumer // what is registered
@@ -44,6 +46,9 @@ func New(b driver.Broker, opts ...Option) (*Durable, error) {
 	if isNil(b) {
 		return nil, fmt.Errorf("nil broker: %w", ErrOption)
 	}
+	if _, ok := b.(driver.Assessor); !ok && c.required > DurabilityUnknown {
+		return nil, fmt.Errorf("%w: RequireDurability: %w", ErrOption, ErrUnsupported)
+	}
 	return newDurable(b, c), nil
 }
 
@@ -58,6 +63,7 @@ func newDurable(b driver.Broker, c config) *Durable {
 		detach:    func() bool { return true },
 	}
 	d.weather.logger = c.logger
+	d.durability.turn = make(chan struct{}, 1)
 	if limit := b.Capabilities().MaxBody; limit > 0 {
 		d.maxPayload = min(d.maxPayload, limit)
 	}
@@ -85,6 +91,7 @@ func (d *Durable) Capabilities() Capabilities {
 	_, result.Purge = d.broker.(driver.Purger)
 	_, result.Pause = d.broker.(driver.Pauser)
 	_, result.Tx = d.broker.(driver.Transactor)
+	_, result.Durability = d.broker.(driver.Assessor)
 	return result
 }
 
@@ -123,7 +130,11 @@ func (d *Durable) register(ctx context.Context, topic string, h Handler, opts []
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.quit, cancel)() // Stop does not wait for it
-	if err := d.broker.Subscribe(ctx, c.queue); err != nil {
+	err = d.requireDurability(ctx)
+	if err == nil {
+		err = d.broker.Subscribe(ctx, c.queue)
+	}
+	if err != nil {
 		c.leave()
 		c.ended()
 		return nil, err

@@ -182,5 +182,6 @@ type Capabilities struct {
 	Purge       bool
 	Pause       bool
 	Tx          bool // InTx and DispatchTx
+	Durability  bool // Durability and RequireDurability
 	MaxPayload  int  // in bytes; 0: no limit
 }

@@ -37,5 +37,8 @@ func OpenRedis(address string, opts ...Option) (*Durable, error) {
 }
 
 func (c config) redisOptions() redisOptions {
-	return redisOptions{prefix: c.prefix, window: c.window, maxBody: c.maxPayload}
+	return redisOptions{
+		prefix: c.prefix, window: c.window, maxBody: c.maxPayload,
+		replicas: c.replicas, patience: c.patience,
+	}
 }

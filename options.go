@@ -2,6 +2,7 @@ package fanfare
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -39,6 +40,10 @@ type config struct {
 	maxPayload int
 	prefix     string
 	unhealthy  time.Duration
+
+	required DurabilityLevel
+	replicas int           // Redis: that have an event before it is accepted
+	patience time.Duration // for them
 }
 
 // kind is the sort of dispatcher that is being set up.
@@ -328,6 +333,20 @@ func WithPrefix(prefix string) Option {
 	return option("WithPrefix", redisKind, func(c *config) error {
 		c.prefix = prefix
 		return checkRedisPrefix(prefix)
+	})
+}
+
+// WithReplicas makes a dispatch wait until n replicas of the Redis server have
+// the event, for up to the given time. Where fewer confirm that, the server alone
+// has it for sure: the dispatch returns an error that matches ErrUnknownOutcome,
+// and may be repeated with the same [ID] until it returns nil or ErrDuplicate. With
+// as many replicas as there are, the failover to any of them loses no accepted
+// event, unless the new primary fails too. n is 1 to 100, the time 1ms to 4s. On
+// Redis only.
+func WithReplicas(n int, patience time.Duration) Option {
+	return option("WithReplicas", redisKind, func(c *config) error {
+		c.replicas, c.patience = n, patience
+		return errors.Join(between(n, 1, 100), between(patience, time.Millisecond, 4*time.Second))
 	})
 }
 

@@ -124,6 +124,9 @@ func (d *Durable) push(ctx context.Context, to pusher, topic string, events []an
 	if d.isStopping() {
 		return nil, ErrStopped
 	}
+	if err := d.mayPush(ctx, to); err != nil {
+		return nil, fmt.Errorf("dispatch to %s: %w", quoteName(topic), err)
+	}
 	ids, errs := make([]string, len(events)), make([]error, len(events))
 	msgs, place := make([]driver.Message, 0, len(events)), make([]int, 0, len(events))
 	ours := make([]bool, len(events)) // ids that nobody else can have
@@ -153,6 +156,15 @@ func (d *Durable) push(ctx context.Context, to pusher, topic string, events []an
 		d.observer.dispatched(Observation{Topic: topic, ID: ids[i], Duration: time.Since(begin), Err: errs[i]})
 	}
 	return errs, nil
+}
+
+// mayPush returns why the backend is not durable enough for a dispatch, if so. In
+// a transaction it is not asked, which could wait for the transaction to end.
+func (d *Durable) mayPush(ctx context.Context, to pusher) error {
+	if _, direct := to.(driver.Broker); direct {
+		return d.requireDurability(ctx)
+	}
+	return d.requireDurabilityKnown()
 }
 
 // message makes of an event what the backend stores, and reports whether its

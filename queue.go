@@ -110,9 +110,9 @@ func (d *Durable) Status(ctx context.Context, topics ...string) ([]QueueStatus, 
 	return result, nil
 }
 
-// Health returns nil if the backend answers and no event of a topic and group
-// handled here has been due for longer than [WithUnhealthyAfter]. Paused ones
-// do not count.
+// Health returns nil if the backend answers, is as durable as [RequireDurability]
+// says, and no event of a topic and group handled here has been due for longer
+// than [WithUnhealthyAfter]. Paused ones do not count.
 func (d *Durable) Health(ctx context.Context) error {
 	d.mu.Lock()
 	topics := []string{"health"} // an answer is an answer
@@ -123,6 +123,9 @@ func (d *Durable) Health(ctx context.Context) error {
 	all, err := d.Status(ctx, topics...)
 	if err != nil {
 		return err
+	}
+	if err := d.requireDurability(ctx); err != nil {
+		return fmt.Errorf("health: %w", err)
 	}
 	for _, s := range all {
 		d.mu.Lock()

@@ -47,17 +47,22 @@ type redisOptions struct {
 	prefix  string        // of all keys; checkRedisPrefix says what is valid
 	window  time.Duration // for which ids that ended stay known
 	maxBody int           // greatest body in bytes
+
+	replicas int           // that have a message before it is accepted; 0: none is waited for
+	patience time.Duration // for them
 }
 
 // redisBroker keeps messages on a Redis server of version 6.2 or later. Each
 // group of a topic is a queue of its own, with its own copies. All that changes
 // one is a script, and so one atomic step, which the server's clock times.
 type redisBroker struct {
-	client  RedisClient
-	prefix  string
-	window  int64  // us
-	maxBody int    // bytes
-	nonce   string // makes tokens differ from those of every other broker
+	client   RedisClient
+	prefix   string
+	window   int64 // us
+	maxBody  int   // bytes
+	replicas int
+	patience time.Duration
+	nonce    string // makes tokens differ from those of every other broker
 
 	mu     sync.Mutex // guards the maps and what they hold
 	topics map[string]*redisTopic
@@ -80,18 +85,21 @@ var (
 	_ driver.DeadLetters = (*redisBroker)(nil)
 	_ driver.Purger      = (*redisBroker)(nil)
 	_ driver.Pauser      = (*redisBroker)(nil)
+	_ driver.Assessor    = (*redisBroker)(nil)
 )
 
 // newRedisBroker returns a broker that runs its commands on c, which stays the
 // caller's to close.
 func newRedisBroker(c RedisClient, o redisOptions) *redisBroker {
 	b := &redisBroker{
-		client:  c,
-		prefix:  o.prefix,
-		window:  redisMicros(o.window),
-		maxBody: o.maxBody,
-		topics:  map[string]*redisTopic{},
-		queues:  map[driver.Queue]*redisQueue{},
+		client:   c,
+		prefix:   o.prefix,
+		window:   redisMicros(o.window),
+		maxBody:  o.maxBody,
+		replicas: o.replicas,
+		patience: o.patience,
+		topics:   map[string]*redisTopic{},
+		queues:   map[driver.Queue]*redisQueue{},
 	}
 	if b.prefix == "" {
 		b.prefix = redisDefaultPrefix

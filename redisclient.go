@@ -31,8 +31,8 @@ type RedisClient interface {
 	// BLPOP, must be left to block until the deadline of ctx.
 	Do(ctx context.Context, args ...any) (any, error)
 
-	// Pipeline runs commands in order and returns one reply for each. The
-	// error reply of one command stands in its place as a RedisError.
+	// Pipeline runs commands in order, on one connection, and returns one reply
+	// for each. The error reply of one command stands in its place as a RedisError.
 	Pipeline(ctx context.Context, cmds [][]any) ([]any, error)
 
 	// Close closes what the client itself opened.
@@ -316,10 +316,7 @@ func (c *redigoClient) with(ctx context.Context, fn func(context.Context, redis.
 	err = fn(ctx, conn)
 	var reply redis.Error
 	if errors.As(err, &reply) {
-		if strings.HasPrefix(string(reply), "READONLY") {
-			c.distrust()
-			discardRedigo(conn)
-		}
+		c.part(conn, string(reply))
 		return RedisError(reply)
 	}
 	switch {
@@ -332,6 +329,19 @@ func (c *redigoClient) with(ctx context.Context, fn func(context.Context, redis.
 		c.distrust()
 	}
 	return err
+}
+
+// part gives conn up if reply, an error, says that it is of no use any more: it
+// leads to a replica, or the server closes it. Else the pool would hand it out, and
+// the outcome of the command sent on it would be unknown.
+func (c *redigoClient) part(conn redis.Conn, reply string) {
+	switch {
+	case strings.HasPrefix(reply, "READONLY"), strings.HasPrefix(reply, "UNBLOCKED"):
+		c.distrust()
+	case !strings.Contains(reply, "max number of clients"):
+		return
+	}
+	discardRedigo(conn)
 }
 
 // conn returns a connection of the pool by the deadline of ctx.

@@ -152,5 +152,5 @@ func pushCall(topic string, msgs []driver.Message, step []int) redisCall {
 // isRedisSilence reports that the server did not answer.
 func isRedisSilence(err error) bool {
 	var reply RedisError
-	return (errors.Is(err, driver.ErrUnavailable) || errors.Is(err, driver.ErrUnknownOutcome)) && !errors.As(err, &reply)
+	return !errors.Is(err, errFewReplicas) && (errors.Is(err, driver.ErrUnavailable) || errors.Is(err, driver.ErrUnknownOutcome)) && !errors.As(err, &reply)
 }

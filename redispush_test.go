@@ -155,3 +155,20 @@ func TestRedisSettleMayBeRepeated(t *testing.T) {
 		}
 	}
 }
+
+// Replicas are waited for once, also where too few confirm: then to push again at
+// once would not help.
+func TestRedisReplicasCostOneCommand(t *testing.T) {
+	c := newCase(t, testsvc.StartRedis(t).URL)
+	c.push(message("first"))
+	c.replicas, c.patience = 1, time.Millisecond
+	counts := c.counting(func() {
+		_, err := c.Push(t.Context(), c.q.Topic, []driver.Message{message("a"), message("b")})
+		if !errors.Is(err, driver.ErrUnknownOutcome) || errors.Is(err, driver.ErrDuplicate) {
+			t.Errorf("Push without replicas = %v, want ErrUnknownOutcome alone", err)
+		}
+	})
+	if counts["evalsha"] != 1 || counts["wait"] != 1 {
+		t.Errorf("Push runs the commands %v, want one evalsha and one wait", counts)
+	}
+}

@@ -106,7 +106,7 @@ type redisCall struct {
 	groups func(*redisTopic) []string
 	keys   func(*redisKeys) []string // of each group
 	args   []any                     // the first is set to the version of the group list
-	writes bool                      // it may be the first to store something there
+	writes bool                      // it stores messages: it may be the first to, and replicas are waited for
 }
 
 // onGroups runs a script that answers nil if the groups are no longer those that
@@ -119,7 +119,11 @@ func (b *redisBroker) onGroups(ctx context.Context, c redisCall) (any, error) {
 			return nil, err
 		}
 		c.args[0] = t.version
-		reply, err := b.run(ctx, c.script, b.keysOf(c.topic, c.groups(t), c.keys), c.args...)
+		run := b.run
+		if c.writes && b.replicas > 0 {
+			run = b.runReplicated
+		}
+		reply, err := run(ctx, c.script, b.keysOf(c.topic, c.groups(t), c.keys), c.args...)
 		if err != nil || reply != nil {
 			return reply, err
 		}

@@ -1,9 +1,9 @@
 // Package driver is the seam between fanfare and the systems that keep its
 // events. A backend implements [Broker] and as many of the optional abilities
-// ([Canceler], [Inspector], [DeadLetters], [Purger], [Pauser], [Transactor]) as it can; the
-// engine of package fanfare does the rest: it claims, runs handlers, renews
-// leases, decides about retries and settles. A backend has no goroutine, no
-// retry policy and no handler in it, and sees bodies as bytes.
+// ([Canceler], [Inspector], [DeadLetters], [Purger], [Pauser], [Transactor],
+// [Assessor]) as it can; the engine of package fanfare does the rest: it claims,
+// runs handlers, renews leases, decides about retries and settles. A backend has
+// no goroutine, no retry policy and no handler in it, and sees bodies as bytes.
 //
 // # The life of a message
 //
