@@ -18,7 +18,7 @@ func (b *Broker) Claim(ctx context.Context, q driver.Queue, r driver.ClaimReques
 	if r.Limit < 1 || r.Lease <= 0 {
 		return driver.Claim{}, fmt.Errorf("sqlqueue: claim %d for %v: %w", r.Limit, r.Lease, driver.ErrInvalid)
 	}
-	b.wakes.know(q)
+	b.wakes.know(q) // before the look, so that no wake after it is lost
 	b.note(ctx, q, r.Consumer)
 	r.Limit = min(r.Limit, batch)
 	l, err := b.look(ctx, q, r.Limit+1)
@@ -33,7 +33,7 @@ func (b *Broker) Claim(ctx context.Context, q driver.Queue, r driver.ClaimReques
 	if l.queue == 0 {
 		b.subscribeAgain(ctx, q)
 	}
-	b.listening.recognize(l.queue, q)
+	b.wakes.recognize(l.queue, q)
 	got := claimed{}
 	if order := b.turnsOf(q, l, r.Limit); len(order) > 0 {
 		err := b.transact(ctx, func(s session) (err error) {
@@ -46,10 +46,14 @@ func (b *Broker) Claim(ctx context.Context, q driver.Queue, r driver.ClaimReques
 		got.wanted = len(order)
 	}
 	b.trimSometimes(ctx, q, len(got.deliveries))
+	next := l.next(got, r)
+	if next == 0 {
+		b.wakes.wake(q, false) // another consumer here may have left the wake to this one
+	}
 	return driver.Claim{
 		Deliveries: got.deliveries,
 		Now:        time.UnixMicro(l.now),
-		Next:       l.next(got, r),
+		Next:       next,
 	}, nil
 }
 

@@ -24,7 +24,38 @@ func (b *Broker) note(ctx context.Context, q driver.Queue, name string) {
 	if name == "" || recent {
 		return
 	}
-	err := b.transact(ctx, func(s session) error {
+	again, err := b.noteAgain(ctx, who)
+	if err == nil && !again {
+		err = b.noteFirst(ctx, who)
+	}
+	if err == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if len(b.seen) > remembered {
+			clear(b.seen)
+		}
+		b.seen[who] = time.Now()
+	}
+}
+
+// noteAgain does in one statement what there is to do for a consumer that was
+// written down before. It reports false where that is not so, or not known.
+func (b *Broker) noteAgain(ctx context.Context, who consumer) (bool, error) {
+	queue := b.wakes.know(who.queue)
+	if b.embedded || queue == 0 {
+		return false, nil
+	}
+	n := int64(0)
+	err := b.read(ctx, func(s session) (err error) {
+		n, err = s.exec(ctx, "UPDATE {consumers} SET seen = "+s.now+" WHERE queue_id = ? AND name = ?", queue, blob(who.name))
+		return err
+	})
+	return n > 0, err
+}
+
+func (b *Broker) noteFirst(ctx context.Context, who consumer) error {
+	q, name := who.queue, who.name
+	return b.transact(ctx, func(s session) error {
 		h, err := s.head(ctx, q.Topic)
 		if err != nil {
 			return err
@@ -44,12 +75,4 @@ func (b *Broker) note(ctx context.Context, q driver.Queue, name string) {
 		_, err = s.exec(ctx, "DELETE FROM {consumers} WHERE queue_id = ? AND seen < ?", row.id, h.now-micros(consumerLife))
 		return err
 	})
-	if err == nil {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if len(b.seen) > remembered {
-			clear(b.seen)
-		}
-		b.seen[who] = time.Now()
-	}
 }

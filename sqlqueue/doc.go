@@ -42,6 +42,10 @@
 //     it waits for locks by itself. With one its calls may return later than
 //     their contexts end, by as much.
 //
+// Where the disk is full, a dispatch returns ErrBackendFull, and what is stored
+// stays. Other than with Redis, claims and acks need space too: they go on when
+// there is some, and events that ran meanwhile run again.
+//
 // The queue works with READ COMMITTED transactions and row locks that it does
 // not wait for, so consumers do not hinder each other. What is slow for it is
 // what is slow for any table with many updates: transactions of others that

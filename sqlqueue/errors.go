@@ -169,6 +169,9 @@ func classify(err error) error {
 	if errors.As(err, &committing) {
 		return driver.ErrUnknownOutcome
 	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return driver.ErrUnavailable // also of a network, which may notice before the context does
+	}
 	if isOurs(err) {
 		return nil
 	}

@@ -69,8 +69,11 @@ func (t inTx) Reschedule(ctx context.Context, topic, id string, at time.Time) (b
 // stir makes consumers look for what the transaction changed, when it commits.
 func (t inTx) stir(ctx context.Context, queues []queueRow) error {
 	var ids []int64
+	hears := t.s.hears() // and will be told by the commit
 	for _, q := range queues {
-		t.s.wakes.wake(q.Queue, true)
+		if !hears {
+			t.s.wakes.wake(q.Queue, true)
+		}
 		ids = append(ids, q.id)
 	}
 	if t.s.dialect != Postgres {

@@ -3,10 +3,9 @@ package sqlqueue
 import (
 	"context"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
-
-	"github.com/fanfare-go/fanfare/driver"
 )
 
 // listening is the goroutine that listens, if there is a Listener.
@@ -16,7 +15,6 @@ type listening struct {
 	ended   chan struct{} // closed when the goroutine has ended; nil if it never began
 	stopped bool
 	hears   bool
-	queues  map[int64]driver.Queue // by the ids that notifications have
 }
 
 // startListening starts the goroutine if it is needed and does not run.
@@ -52,29 +50,12 @@ func (b *Broker) listen(ctx context.Context) {
 	}
 }
 
-// heard wakes those who wait for the queue that a notification is about.
+// heard wakes those who wait for the queues that a notification is about.
 func (b *Broker) heard(payload string) {
-	id, err := strconv.ParseInt(payload, 10, 64)
-	if err != nil {
-		return // not one of ours
-	}
-	b.listening.mu.Lock()
-	q, ok := b.listening.queues[id]
-	b.listening.mu.Unlock()
-	if ok {
-		b.wakes.wake(q, false)
-	}
-}
-
-// recognize notes the id by which notifications name a queue that is handled here.
-func (l *listening) recognize(id int64, q driver.Queue) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.queues == nil {
-		l.queues = map[int64]driver.Queue{}
-	}
-	if id != 0 {
-		l.queues[id] = q
+	for text := range strings.FieldsSeq(payload) {
+		if id, err := strconv.ParseInt(text, 10, 64); err == nil {
+			b.wakes.wakeID(id)
+		}
 	}
 }
 

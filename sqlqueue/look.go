@@ -129,6 +129,9 @@ func (b *Broker) turnsOf(q driver.Queue, l sight, limit int) []int {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if len(b.turns) > remembered {
+		clear(b.turns)
+	}
 	var order []int
 	for len(order) < min(limit, all) {
 		lane := cycle[b.turns[q]%len(cycle)]

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,7 +47,7 @@ type notes struct {
 // note is one notification about several queues.
 type note struct {
 	queues map[int64]struct{}
-	sent   bool // of whoever sends
+	done   chan struct{} // closed by who sent it, or could not
 }
 
 // join adds queues to the note that is to be sent next.
@@ -54,7 +55,7 @@ func (n *notes) join(ids []int64) *note {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.pending == nil {
-		n.pending = &note{queues: map[int64]struct{}{}}
+		n.pending = &note{queues: map[int64]struct{}{}, done: make(chan struct{})}
 	}
 	for _, id := range ids {
 		n.pending.queues[id] = struct{}{}
@@ -66,7 +67,9 @@ func (n *notes) join(ids []int64) *note {
 func (n *notes) take(it *note) []int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.pending = nil
+	if n.pending == it {
+		n.pending = nil
+	}
 	return slices.Sorted(maps.Keys(it.queues))
 }
 
@@ -78,34 +81,48 @@ func (b *Broker) notify(ctx context.Context, ids []int64) {
 	if b.dialect != Postgres || len(ids) == 0 {
 		return
 	}
-	mine := b.notes.join(ids)
 	ctx, cancel := context.WithTimeout(ctx, notifyTimeout)
 	defer cancel()
+	mine := b.notes.join(ids)
 	select {
 	case b.notes.sending <- struct{}{}:
 		defer func() { <-b.notes.sending }()
+	case <-mine.done:
+		return
 	case <-ctx.Done():
 		return
 	}
-	if mine.sent {
+	select {
+	case <-mine.done:
 		return
+	default:
 	}
-	mine.sent = true
 	ids = b.notes.take(mine)
-	_ = b.read(ctx, func(s session) error { return s.notify(ctx, ids) })
+	err := b.read(ctx, func(s session) error { return s.notify(ctx, ids) })
+	if err == nil || ctx.Err() == nil {
+		close(mine.done) // else the next who waits for it has more time
+	}
 }
 
 // notifyTimeout bounds how long a dispatch waits for the notification about it.
 const notifyTimeout = time.Second
 
-// notify sends a notification for each queue, when the transaction commits.
+// notify sends a notification about queues, when the transaction commits. It is
+// a list of their ids.
 func (s session) notify(ctx context.Context, ids []int64) error {
-	for _, id := range ids {
-		if err := s.each(ctx, ignore, "SELECT pg_notify(?, ?)", s.channel(), strconv.FormatInt(id, 10)); err != nil {
+	for some := range slices.Chunk(ids, notifyIDs) {
+		list := make([]string, len(some))
+		for i, id := range some {
+			list[i] = strconv.FormatInt(id, 10)
+		}
+		if err := s.each(ctx, ignore, "SELECT pg_notify(?, ?)", s.channel(), strings.Join(list, " ")); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// notifyIDs is how many ids fit into the 8000 bytes of a notification.
+const notifyIDs = 300
 
 func (b *Broker) channel() string { return b.prefix + "events" }

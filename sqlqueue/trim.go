@@ -2,6 +2,7 @@ package sqlqueue
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/fanfare-go/fanfare/driver"
@@ -26,7 +27,7 @@ func (b *Broker) trimSometimes(ctx context.Context, q driver.Queue, ended int) {
 	b.mu.Lock()
 	t := b.trimmed[q]
 	t.ended += ended
-	due := t.ended >= trimAfter || time.Since(t.at) >= trimEvery
+	due, idle := t.ended >= trimAfter || time.Since(t.at) >= trimEvery, t.ended == 0
 	if due {
 		t = trimming{at: time.Now()}
 	}
@@ -35,9 +36,27 @@ func (b *Broker) trimSometimes(ctx context.Context, q driver.Queue, ended int) {
 	}
 	b.trimmed[q] = t
 	b.mu.Unlock()
-	if due {
+	if due && !(idle && b.nothingToTrim(ctx, q)) {
 		_ = b.transact(ctx, func(s session) error { return s.trim(ctx, q) })
 	}
+}
+
+// nothingToTrim looks without a transaction, which an idle queue would have for
+// nothing.
+func (b *Broker) nothingToTrim(ctx context.Context, q driver.Queue) bool {
+	queue := b.wakes.know(q)
+	if b.embedded || queue == 0 {
+		return false
+	}
+	nothing := true
+	err := b.read(ctx, func(s session) error {
+		nothing = true
+		return s.each(ctx, func(func(...any) error) error {
+			nothing = false
+			return nil
+		}, fmt.Sprintf("SELECT 1 FROM {events} WHERE line = ? AND at <= %s LIMIT 1", s.now), lineOf(queue, laneEnded))
+	})
+	return err == nil && nothing
 }
 
 func (s session) trim(ctx context.Context, q driver.Queue) error {

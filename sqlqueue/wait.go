@@ -23,19 +23,18 @@ func (b *Broker) Wait(ctx context.Context, q driver.Queue, d time.Duration) erro
 		return nil
 	}
 	b.startListening()
+	latest := time.Now().Add(d)
 	end := time.NewTimer(d)
 	defer end.Stop()
 	for {
 		look := time.NewTimer(b.nextLook(q))
 		select {
 		case <-look.C:
-			soon, err := b.soonest(ctx, q)
+			soon, err := b.soonest(ctx, q, latest)
 			if err != nil || soon == 0 {
 				return err
 			}
-			if soon < d {
-				end.Reset(soon)
-			}
+			end.Reset(min(soon, time.Until(latest)))
 			continue
 		case <-ctx.Done():
 			look.Stop()
@@ -57,9 +56,15 @@ func (b *Broker) nextLook(q driver.Queue) time.Duration {
 	return b.wakes.eager(q, poll)
 }
 
+// lookTimeout is for how long after its end a Wait waits for a look that is under
+// way. The claim that follows tells what is wrong with the database.
+const lookTimeout = time.Second
+
 // soonest is how long it is until a message of q is claimable: zero if one is,
 // the greatest Duration if none is known.
-func (b *Broker) soonest(ctx context.Context, q driver.Queue) (time.Duration, error) {
+func (b *Broker) soonest(ctx context.Context, q driver.Queue, latest time.Time) (time.Duration, error) {
+	ctx, cancel := context.WithDeadline(ctx, latest.Add(lookTimeout))
+	defer cancel()
 	l, err := b.look(ctx, q, 1)
 	if err != nil || l.paused {
 		return math.MaxInt64, err

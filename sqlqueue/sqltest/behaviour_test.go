@@ -50,7 +50,11 @@ func connectFromEnv() (engine, *sql.DB, *sqlqueue.Broker, error) {
 		if e.name != os.Getenv(childEngine) {
 			continue
 		}
-		db, err := sql.Open(e.driver, os.Getenv(childSource))
+		source := os.Getenv(childSource)
+		if e.dialect == sqlqueue.SQLite {
+			source += "&_pragma=busy_timeout(1000)" // for transactions of the child
+		}
+		db, err := sql.Open(e.driver, source)
 		if err != nil {
 			return e, nil, nil, err
 		}

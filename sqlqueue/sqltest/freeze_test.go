@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -128,6 +129,42 @@ func TestServerFreezes(t *testing.T) {
 		require.NoError(t, d.Stop(t.Context()))
 		behaviour.Eventually(t, func() bool { return db.Stats().InUse == 0 }, "connections that were not given back")
 	})
+}
+
+// TestSlowNotificationHoldsUpNoDeadline lets the notification of one dispatch
+// hang while another is made.
+func TestSlowNotificationHoldsUpNoDeadline(t *testing.T) {
+	e := engines[1]
+	p, db := e.tapped(t, e.source(t))
+	b := e.broker(t, db, sqlqueue.WithPrefix(newPrefix()))
+	hangs, release := make(chan struct{}, 10), make(chan struct{})
+	p.set(func(s statement) loss {
+		if strings.Contains(s.text, "pg_notify") {
+			hangs <- struct{}{}
+			<-release
+		}
+		return kept
+	})
+	done := make(chan error, 2)
+	go func() {
+		_, err := b.Push(t.Context(), "t", messages("a"))
+		done <- err
+	}()
+	<-hangs
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	go func() {
+		_, err := b.Push(ctx, "t", messages("b"))
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		require.True(t, err == nil || ctx.Err() != nil, err)
+	case <-time.After(patience):
+		t.Error("the second dispatch waits for the notification of the first")
+	}
+	close(release)
+	require.NoError(t, <-done)
 }
 
 // calls are all calls of a broker.

@@ -12,9 +12,12 @@ require (
 	modernc.org/sqlite v1.60.1
 )
 
+require pgregory.net/rapid v1.3.0 // indirect
+
 require (
 	filippo.io/edwards25519 v1.2.0 // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect
+	github.com/fanfare-go/fanfare/sqlqueue/pgxlisten v0.0.0-00010101000000-000000000000
 	github.com/gomodule/redigo v1.9.3 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
@@ -32,3 +35,5 @@ require (
 )
 
 replace github.com/fanfare-go/fanfare => ../..
+
+replace github.com/fanfare-go/fanfare/sqlqueue/pgxlisten => ../pgxlisten

@@ -83,9 +83,9 @@ func (t *inTables) dispatchNumbers(n int) {
 
 func TestKilledWorkerHasEachEffectOnce(t *testing.T) {
 	eachInTables(t, func(t *inTables) {
-		t.dispatchNumbers(3000)
+		t.dispatchNumbers(1000)
 		t.untilDrained("work")
-		require.Len(t, t.ordersIn(t.T, t.db, t.prefix), 3000) // its key lets no effect happen twice
+		require.Len(t, t.ordersIn(t.T, t.db, t.prefix), 1000) // its key lets no effect happen twice
 	})
 }
 
@@ -93,14 +93,14 @@ func TestKilledRelayStoresEachEventOnce(t *testing.T) {
 	eachInTables(t, func(t *inTables) {
 		redis := testsvc.Redis(t).URL
 		require.NoError(t, t.d.Queue(text.Name(), "relay:redis").Create(t.Context()))
-		t.dispatchNumbers(3000)
+		t.dispatchNumbers(1000)
 		t.untilDrained("relay", childRedis+"="+redis)
 		there, err := openRedis(redis, t.prefix)
 		require.NoError(t, err)
 		behaviour.StopWith(t.T, there)
 		got := consume(t.T, there)
 		drained(t.T, there)
-		require.Len(t, got.all(), 3000)
+		require.Len(t, got.all(), 1000)
 		for id, n := range got.all() {
 			require.Equal(t, 1, n, id)
 		}

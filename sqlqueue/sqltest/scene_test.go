@@ -71,6 +71,7 @@ func (s *scene) push(msgs ...driver.Message) {
 // claim claims n messages for a minute.
 func (s *scene) claim(n int) {
 	s.Helper()
+	s.held = nil
 	behaviour.Eventually(s.T, func() bool { // it passes over what is locked for a moment
 		c, err := s.b.Claim(s.Context(), s.q, driver.ClaimRequest{Limit: n, Lease: time.Minute})
 		require.NoError(s, err, s.name)
