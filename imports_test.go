@@ -32,7 +32,9 @@ func TestImports(t *testing.T) {
 		}},
 		{dir: "middleware/...", may: []string{module}},
 		{dir: "sqlqueue", may: []string{module + "/driver"}},
+		{dir: "sqlqueue/pgxlisten", may: []string{"github.com/jackc/pgx/v5/..."}},
 		{dir: "internal/behaviour", may: []string{module, module + "/driver", "github.com/stretchr/testify/..."}},
+		{dir: "internal/statemachine", may: []string{module + "/driver", "pgregory.net/rapid"}},
 	}
 	files := parseModule(t)
 	if !slices.ContainsFunc(files, func(f file) bool { return f.dir == "driver" }) {
@@ -52,10 +54,11 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestServersStayInTests holds that no product code starts servers.
+// TestServersStayInTests holds that no product code starts servers; the programs
+// of the soak do.
 func TestServersStayInTests(t *testing.T) {
 	for _, f := range parseModule(t) {
-		if f.below("example", "bench", "cmd") {
+		if f.below("example", "bench", "cmd", "internal/soak", "sqlqueue/sqltest/soak") {
 			continue
 		}
 		if slices.Contains(f.imports, module+"/internal/testsvc") {
