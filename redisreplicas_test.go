@@ -116,7 +116,7 @@ func TestRedisWaitsForReplicasWithinTheContext(t *testing.T) {
 	require.NoError(t, number.Dispatch(t.Context(), d, 1))
 	replicas[0].Pause()
 	defer replicas[0].Resume()
-	ctx, cancel := contextFor(300 * time.Millisecond)
+	ctx, cancel := contextFor(2 * time.Second)
 	defer cancel()
 	err := number.Dispatch(ctx, d, 1)
 	require.ErrorIs(t, err, fanfare.ErrUnknownOutcome)
