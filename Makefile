@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 SHELL := bash
-.PHONY: help deps test check fmt-check vet lint tidy-check stress cover
+.PHONY: help deps test check fmt-check vet lint tidy-check stress cover fuzz mutate model
 .NOTPARALLEL:
 
 # Every module of the repository, of which tools is no part.
@@ -59,6 +59,28 @@ tidy-check:
 stress: deps ## run the tests of the main module 20 times, to find the flaky ones
 	go test $(RACE) -count=20 -timeout 60m ./...
 
+soak: deps ## 3 minutes of Redis while everything is killed, frozen and cut off at random
+	go run ./internal/soak -minutes 3 -seed 1
+
+soak-sql: deps ## a minute of the same for each SQL database
+	@for e in mariadb postgres sqlite; do go run -C sqlqueue/sqltest ./soak -engine $$e -minutes 1 -seed 1 || exit 1; done
+
 cover: deps ## test coverage of the main module, in cover.out
 	go test -count=1 -timeout 10m -coverpkg=./... -coverprofile=cover.out ./...
 	@go tool cover -func=cover.out | tail -n 1
+
+# Where fuzz targets are.
+FUZZED = . ./drivertest
+
+fuzz: deps ## each fuzz target for 20 s
+	@rc=0; for p in $(FUZZED); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+		echo "fuzz: $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime 20s $$p || rc=1; \
+	done; done; exit $$rc
+
+mutate: deps ## make mistakes in the Lua scripts, and require that a test notices each
+	nice -n 19 go run ./internal/cmd/mutate
+
+model: ## check the model of the claim protocol with spin
+	@command -v spin >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "model: spin is missing"; exit 1; }; \
+		$(APT) update && $(APT) install --no-install-recommends spin; }
+	docs/model/check.sh

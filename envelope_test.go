@@ -44,6 +44,13 @@ func FuzzDecodeEnvelope(f *testing.F) {
 		if err != nil {
 			return
 		}
+		size := len(e.payload)
+		for k, v := range e.headers {
+			size += len(k) + len(v) + 2
+		}
+		if size > len(b) || e.contentType != JSON.Name() && size+len(e.contentType) > len(b) {
+			t.Fatalf("%d bytes hold %d headers and more, %d bytes in all", len(b), len(e.headers), size)
+		}
 		again, err := decodeEnvelope(e.encode())
 		if err != nil {
 			t.Fatal(err)

@@ -79,10 +79,10 @@ func (f Fanout) check() error {
 }
 
 func (f Fanout) dispatch(ctx context.Context, topic string, event withOptions) error {
-	result := &FanoutError{ID: event.settings.id, Topic: topic, Outcomes: make([]Outcome, len(f)), event: event}
+	result := &FanoutError{ID: event.settings.id, Topic: topic, Outcomes: make([]Outcome, len(f)), event: &event}
 	failed := false
 	for i, d := range f {
-		err := d.Dispatch(ctx, topic, event)
+		err := guard(func() error { return d.Dispatch(ctx, topic, event) }, func(error) {})
 		result.Outcomes[i] = Outcome{Dispatcher: d, Status: statusOf(err), Err: err}
 		failed = failed || err != nil
 	}
@@ -100,17 +100,18 @@ const (
 	Accepted  OutcomeStatus = "accepted"
 	Duplicate OutcomeStatus = "duplicate" // the id is known there already
 	Rejected  OutcomeStatus = "rejected"  // not accepted
-	Unknown   OutcomeStatus = "unknown"   // sent, and the answer was lost
+	Unknown   OutcomeStatus = "unknown"   // sent, and the answer was lost, or the dispatcher panicked
 )
 
 func statusOf(err error) OutcomeStatus {
 	var handlers *synchronousError
+	var panicked *PanicError
 	switch {
 	case err == nil:
 		return Accepted
 	case errors.As(err, &handlers):
 		return Rejected
-	case errors.Is(err, ErrUnknownOutcome):
+	case errors.Is(err, ErrUnknownOutcome), errors.As(err, &panicked):
 		return Unknown
 	case errors.Is(err, ErrDuplicate):
 		return Duplicate
@@ -130,8 +131,8 @@ type Outcome struct {
 type FanoutError struct {
 	ID       string // the event's, the same everywhere
 	Topic    string
-	Outcomes []Outcome // one for each dispatcher, in their order
-	event    withOptions
+	Outcomes []Outcome    // one for each dispatcher, in their order
+	event    *withOptions // not shown when this is printed
 }
 
 func (e *FanoutError) Error() string {
@@ -170,7 +171,7 @@ func (e *FanoutError) Redispatch(ctx context.Context) error {
 		}
 	}
 	var left *FanoutError
-	if err := again.dispatch(ctx, e.Topic, e.event); !errors.As(err, &left) {
+	if err := again.dispatch(ctx, e.Topic, *e.event); !errors.As(err, &left) {
 		return err
 	}
 	open := false

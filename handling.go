@@ -29,6 +29,9 @@ func (h *handling) Value(key any) any {
 	return h.Context.Value(key)
 }
 
+// String is for those who print a context: it shows nothing of the event.
+func (h *handling) String() string { return "fanfare.Durable handler of " + quoteName(h.c.queue.Topic) }
+
 func (h *handling) delivery() Delivery {
 	return Delivery{
 		ID: h.l.ID, Topic: h.c.queue.Topic, Group: h.c.queue.Group,

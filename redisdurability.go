@@ -61,11 +61,11 @@ func parseRedisSettings(replies []any) (redisSettings, error) {
 		config := redisQuestions[i][0] == "CONFIG"
 		if e, ok := reply.(RedisError); ok {
 			err := redisRefusal(string(e))
-			if errors.Is(err, driver.ErrUnavailable) {
+			if errors.Is(err, driver.ErrUnavailable) && !errors.Is(err, driver.ErrDenied) {
 				return s, err
 			}
 			if config {
-				s.refused = strings.TrimPrefix(err.Error(), "redis: ")
+				s.refused = redisRefusalText(e)
 			}
 			continue
 		}
@@ -76,6 +76,13 @@ func parseRedisSettings(replies []any) (redisSettings, error) {
 		}
 	}
 	return s, nil
+}
+
+// redisRefusalText is what the server says of a refusal, fit for a log.
+func redisRefusalText(reply RedisError) string {
+	var text RedisError
+	errors.As(redisRefusal(string(reply)), &text)
+	return string(text)
 }
 
 func (s *redisSettings) readConfig(reply any) {

@@ -45,7 +45,7 @@ func (b *redisBroker) runReplicated(ctx context.Context, s *redisScript, keys []
 // checkReplicas reads the reply of WAIT.
 func (b *redisBroker) checkReplicas(reply any, patience time.Duration) error {
 	if e, ok := reply.(RedisError); ok {
-		return fmt.Errorf("%w: stored, and WAIT is refused: %v; the user needs +wait", errFewReplicas, redisRefusal(string(e)))
+		return fmt.Errorf("%w: stored, and WAIT is refused (%s); the user needs +wait", errFewReplicas, redisRefusalText(e))
 	}
 	n, err := redisInt(reply)
 	if err != nil {
@@ -63,7 +63,8 @@ func (b *redisBroker) checkReplicas(reply any, patience time.Duration) error {
 func (b *redisBroker) patienceWith(ctx context.Context) time.Duration {
 	patience := b.patience
 	if deadline, ok := ctx.Deadline(); ok {
-		patience = min(patience, time.Until(deadline)-redisLate)
+		left := time.Until(deadline)
+		patience = min(patience, left-max(left/4, redisLate))
 	}
 	return max(patience.Truncate(time.Millisecond), time.Millisecond)
 }

@@ -27,6 +27,13 @@ func (l *Logs) Count(s string) int {
 	return strings.Count(l.b.String(), s)
 }
 
+// String returns all that was logged.
+func (l *Logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // Write adds p to what was logged.
 func (l *Logs) Write(p []byte) (int, error) {
 	l.mu.Lock()
