@@ -15,6 +15,12 @@ const (
 	maxLostLeases     = 10
 )
 
+// alone is for how long a suspect waits for others to end, and for how long it is
+// then alone: long enough for what ends a process when it begins, and not so long
+// that handlers of minutes, which lost their leases with their processes and did
+// nothing wrong, stop a queue.
+const alone = 2 * time.Second
+
 // lostLeases counts the leases of an event that ran out.
 func lostLeases(d driver.Delivery) int { return d.Attempt - 1 - d.Failures }
 
@@ -28,12 +34,10 @@ func isSuspect(d driver.Delivery) bool {
 
 // runAlone runs the handler for a suspect while no other of the consumer runs,
 // and after the other suspects of the same claim were given back: if the process
-// ends now, it is the one that loses its lease. It waits for the other handlers,
-// and lets no other begin, for no longer than one lease each: a handler that
-// takes longer holds nothing up.
+// ends now, it is the one that loses its lease.
 func (c *consumer) runAlone(l *lease, others []driver.Delivery) {
 	c.giveBack(others)
-	idle, cancel := context.WithTimeout(c.quit, c.cfg.lease)
+	idle, cancel := context.WithTimeout(c.quit, alone)
 	defer cancel()
 	taken := int64(c.cfg.concurrency)
 	if c.slots.Acquire(idle, taken) != nil {
@@ -44,7 +48,7 @@ func (c *consumer) runAlone(l *lease, others []driver.Delivery) {
 	}
 	ended := make(chan struct{})
 	c.begin(l, func() { close(ended) })
-	late := time.NewTimer(c.cfg.lease)
+	late := time.NewTimer(alone)
 	defer late.Stop()
 	select {
 	case <-ended:

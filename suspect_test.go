@@ -66,14 +66,14 @@ func TestSuspectHoldsNothingUpForLong(t *testing.T) {
 		for n := range 5 {
 			require.NoError(t, number.Dispatch(t.Context(), d, n+1))
 		}
-		pass(8 * time.Second)
-		require.Zero(t, others.Load(), "the suspect is alone for a lease")
-		pass(3 * time.Second)
+		pass(900 * time.Millisecond)
+		require.Zero(t, others.Load(), "the suspect is alone")
+		pass(200 * time.Millisecond)
 		require.EqualValues(t, 5, others.Load())
 	})
 }
 
-func TestSuspectWaitsForOthersForALease(t *testing.T) {
+func TestSuspectWaitsForOthersAMoment(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, d *fanfare.Durable, b *faulty) {
 		leaveBehind(t, d, b, 1, 2)
 		require.NoError(t, number.Dispatch(t.Context(), d, 99, fanfare.High))
@@ -87,9 +87,9 @@ func TestSuspectWaitsForOthersForALease(t *testing.T) {
 			return nil
 		}, fanfare.Lease(10*time.Second), fanfare.Concurrency(2))
 		require.NoError(t, err)
-		pass(9 * time.Second)
+		pass(1900 * time.Millisecond)
 		require.False(t, suspect.Load())
-		pass(2 * time.Second)
+		pass(200 * time.Millisecond)
 		require.True(t, suspect.Load())
 	})
 }
@@ -109,5 +109,42 @@ func TestStopGivesSuspectsBack(t *testing.T) {
 		s, err := b.Status(t.Context(), number.Name())
 		require.NoError(t, err)
 		require.Equal(t, 3, s[0].Ready)
+	})
+}
+
+// late is a broker whose answers to claims come late.
+type late struct {
+	*faulty
+	by time.Duration
+}
+
+func (l *late) Claim(ctx context.Context, q driver.Queue, r driver.ClaimRequest) (driver.Claim, error) {
+	c, err := l.faulty.Claim(ctx, q, r)
+	if len(c.Deliveries) > 0 {
+		<-time.After(l.by)
+		l.by = 0
+	}
+	return c, err
+}
+
+func TestClaimThatIsAnsweredTooLateStartsNothing(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, _ *fanfare.Durable, b *faulty) {
+		d, err := fanfare.New(&late{b, 1900 * time.Millisecond}, fanfare.WithLease(2*time.Second))
+		require.NoError(t, err)
+		defer func() { require.NoError(t, d.Stop(context.Background())) }()
+		var runs atomic.Int64
+		_, err = number.Register(t.Context(), d, func(ctx context.Context, _ int) error {
+			info, _ := fanfare.DeliveryFrom(ctx)
+			require.Equal(t, 1, info.Attempt, "the claim that came too late does not count")
+			runs.Add(1)
+			return ctx.Err()
+		})
+		require.NoError(t, err)
+		require.NoError(t, number.Dispatch(t.Context(), d, 1))
+		pass(1850 * time.Millisecond)
+		require.Zero(t, runs.Load())
+		pass(time.Second)
+		require.EqualValues(t, 1, runs.Load())
+		require.EqualValues(t, 1, d.Stats().Started)
 	})
 }

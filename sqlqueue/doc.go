@@ -51,6 +51,9 @@
 // what is slow for any table with many updates: transactions of others that
 // stay open for minutes keep PostgreSQL and InnoDB from clearing away what ended.
 //
+// A step is a transaction of four to eight round trips, and leases are renewed five
+// times in their length: a lease should be longer than 50 round trips.
+//
 // # Waking
 //
 // A claim knows when the next event is due, so a consumer sleeps until then. Of
