@@ -31,9 +31,12 @@ func TestRedisLateHoldersOfEachPriority(t *testing.T) {
 	for lane, p := range []driver.Priority{driver.High, driver.Normal, driver.Low} {
 		acts := map[string]func(c *redisCase, d driver.Delivery) error{
 			"extend": func(c *redisCase, d driver.Delivery) error {
-				lost, err := c.Extend(c.Context(), c.q, "", time.Minute, []driver.Receipt{d.Receipt})
+				lost, err := c.Extend(c.Context(), c.q, d.ID, time.Minute, []driver.Receipt{d.Receipt})
 				if err == nil && lost[0] {
 					err = driver.ErrLeaseLost
+				}
+				if err == nil && c.do("ZSCORE", c.keys().consumers, d.ID) == nil {
+					c.Error("a consumer that has the name of the message is not noted")
 				}
 				return err
 			},
@@ -122,21 +125,22 @@ func TestRedisForgetsEndedIDsAfterTheWindow(t *testing.T) {
 		"claim by a consumer": func(c *redisCase) { c.claim(10) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, clock := newClockedCase(t)
-			c.push(message("a"), message("b"))
-			c.endAll()
-			clock.Advance(time.Second - time.Microsecond)
-			c.push(message("c"))
-			if n := c.do("ZCARD", c.keys().known); n != int64(2) {
-				t.Errorf("%d ids are known within the window, want 2", n)
-			}
-			clock.Advance(time.Microsecond)
-			c.redisBroker = newRedisBroker(c.client, redisOptions{prefix: c.prefix, window: time.Second}) // which notes its consumer
-			end(c)
-			r := newRedisReply(c.do("ZRANGE", c.keys().known, 0, -1))
-			for r.more() {
-				if id := r.text(); id != "c" {
-					t.Errorf("%q is known after its window", id)
+			for _, old := range [][]driver.Message{{message("a")}, {message("a"), message("b")}} {
+				c, clock := newClockedCase(t)
+				c.push(old...)
+				c.endAll()
+				clock.Advance(time.Second - time.Microsecond)
+				c.push(message("c"))
+				if n := c.do("ZCARD", c.keys().known); n != int64(len(old)) {
+					t.Errorf("%d ids are known within the window, want %d", n, len(old))
+				}
+				clock.Advance(time.Microsecond)
+				c.redisBroker = newRedisBroker(c.client, redisOptions{prefix: c.prefix, window: time.Second}) // which notes its consumer
+				end(c)
+				for r := newRedisReply(c.do("ZRANGE", c.keys().known, 0, -1)); r.more(); {
+					if id := r.text(); id != "c" {
+						t.Errorf("%q is known after its window", id)
+					}
 				}
 			}
 		})

@@ -187,3 +187,20 @@ func TestRedisAtMostOnceLetsAllSuccessorsWait(t *testing.T) {
 		t.Errorf("claimed %d, want the %d that were to run again", len(again), len(priorities))
 	}
 }
+
+// A claim that ends messages knows when the first of those is due that waited for it.
+func TestRedisAtMostOnceKnowsWhatFollows(t *testing.T) {
+	for _, delays := range [][2]time.Duration{{time.Hour, 2 * time.Hour}, {2 * time.Hour, time.Hour}} {
+		c, _ := newClockedCase(t)
+		c.push(message("a"), message("b"))
+		held := c.claim(2)
+		for i, d := range held {
+			c.push(driver.Message{ID: d.ID, Delay: delays[i], Conflict: driver.RunAgain})
+		}
+		c.settleAs(driver.Release, held...)
+		claim, err := c.Claim(t.Context(), c.q, driver.ClaimRequest{Limit: 2, Lease: time.Minute, AtMostOnce: true})
+		if err != nil || claim.Next != time.Hour {
+			t.Errorf("Claim says that there is more in %v, %v, want 1h", claim.Next, err)
+		}
+	}
+}

@@ -19,9 +19,9 @@ func machines(tb testing.TB) statemachine.Harness {
 	client := dialTest(tb, address)
 	return statemachine.Harness{
 		Budget: 8 * time.Second,
-		New: func(testing.TB) statemachine.Backend {
+		New: func(t testing.TB) statemachine.Backend {
 			prefix := "fanfare:" + rand.Text()
-			clock := newClockedClient(tb, client, prefix)
+			clock := newClockedClient(t, client, prefix)
 			o := redisOptions{prefix: prefix, window: statemachine.Window}
 			b := statemachine.Backend{Topic: "topic", Clock: clock}
 			for range 2 {
