@@ -20,8 +20,9 @@ import (
 // The tests of this file spoil the network between a dispatcher and its server.
 
 // overrun is how late a call may return after its deadline. The goal is 100ms;
-// the rest is for a machine that does other things.
-const overrun = 100*time.Millisecond + time.Second
+// the rest is for a machine that does other things. A call that obeys no deadline
+// takes 5s.
+const overrun = 100*time.Millisecond + 2*time.Second
 
 // redisCalls are calls of all that asks the server, about events of number.
 func redisCalls(d *fanfare.Durable, l fanfare.Locker) map[string]func(ctx context.Context) error {
@@ -90,13 +91,11 @@ func openOnBoth(t *testing.T, opts ...fanfare.Option) (*testsvc.Server, *proxy, 
 }
 
 func TestCallsOverAHalfOpenConnectionReturnInTime(t *testing.T) {
-	t.Parallel()
 	for name, spoil := range map[string]func(p *proxy){
 		"nothing passes": func(p *proxy) { p.swallowRequests.Store(true); p.swallowReplies.Store(true) },
 		"no reply":       func(p *proxy) { p.swallowReplies.Store(true) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			s, p, direct, d := openOnBoth(t)
 			client, err := fanfare.DialRedis(p.addr)
 			require.NoError(t, err)

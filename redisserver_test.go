@@ -149,7 +149,6 @@ func TestRedisFreezesForLongerThanALease(t *testing.T) {
 }
 
 func TestRedisPausesWrites(t *testing.T) {
-	t.Parallel()
 	s := testsvc.StartRedis(t)
 	d := onRedis(t, s)
 	client, err := fanfare.DialRedis(s.URL)

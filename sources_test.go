@@ -15,14 +15,14 @@ import (
 // The tests of this file read the sources, for what must not stand there.
 
 // eachSource calls f with every source file of the repository that is no test.
-func eachSource(t *testing.T, f func(path string, source *ast.File)) {
+func eachSource(t *testing.T, f func(f file, source *ast.File)) {
 	t.Helper()
 	for _, file := range parseModule(t) {
 		source, err := parser.ParseFile(token.NewFileSet(), file.path, nil, parser.SkipObjectResolution)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f(file.path, source)
+		f(file, source)
 	}
 }
 
@@ -30,7 +30,7 @@ func eachSource(t *testing.T, f func(path string, source *ast.File)) {
 // files alone.
 func TestScriptsAreConstants(t *testing.T) {
 	found, embedded := 0, regexp.MustCompile(`^\w+Lua( \+ \w+Lua)*$`)
-	eachSource(t, func(path string, source *ast.File) {
+	eachSource(t, func(f file, source *ast.File) {
 		ast.Inspect(source, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
 			if !ok {
@@ -42,12 +42,12 @@ func TestScriptsAreConstants(t *testing.T) {
 			}
 			found++
 			if arg := types.ExprString(call.Args[0]); !embedded.MatchString(arg) && arg != "source" {
-				t.Errorf("%s: %s(%s), want embedded files", path, name, arg)
+				t.Errorf("%s: %s(%s), want embedded files", f.path, name, arg)
 			}
 			return true
 		})
 		for _, decl := range source.Decls {
-			checkEmbedded(t, path, decl)
+			checkEmbedded(t, f.path, decl)
 		}
 	})
 	if found < 15 {
@@ -89,8 +89,8 @@ var sqlParts = []string{
 func TestStatementsAreConstants(t *testing.T) {
 	sql := regexp.MustCompile(`\b(SELECT|INSERT|UPDATE|DELETE|WHERE|VALUES|FROM)\b`)
 	found := 0
-	eachSource(t, func(path string, source *ast.File) {
-		if !strings.HasPrefix(path, "sqlqueue/") || strings.HasPrefix(path, "sqlqueue/sqltest/") {
+	eachSource(t, func(f file, source *ast.File) {
+		if !f.below("sqlqueue") || f.below("sqlqueue/sqltest") {
 			return
 		}
 		ast.Inspect(source, func(n ast.Node) bool {
@@ -101,7 +101,7 @@ func TestStatementsAreConstants(t *testing.T) {
 			found++
 			for _, leaf := range leaves {
 				if !slices.Contains(sqlParts, leaf) {
-					t.Errorf("%s: %.60q has %s in it, want only literals and sqlParts", path, literal, leaf)
+					t.Errorf("%s: %.60q has %s in it, want only literals and sqlParts", f.path, literal, leaf)
 				}
 			}
 			return false
@@ -178,28 +178,24 @@ func TestRandomnessIsUnpredictable(t *testing.T) {
 func TestNothingIsExposed(t *testing.T) {
 	banned := []string{"encoding/gob", "net/http/pprof", "expvar", "unsafe", "plugin", "text/template", "os/exec"}
 	words := regexp.MustCompile(`^(http\.(Handle|HandleFunc|DefaultServeMux|ListenAndServe|ListenAndServeTLS)|net\.Listen|.*InsecureSkipVerify|.*DialTLSSkipVerify)$`)
-	eachSource(t, func(path string, source *ast.File) {
-		f, err := parse(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+	eachSource(t, func(f file, source *ast.File) {
 		if f.below("example", "bench", "cmd", "internal") {
 			return
 		}
 		for _, imported := range f.imports {
 			if slices.Contains(banned, imported) {
-				t.Errorf("%s imports %s", path, imported)
+				t.Errorf("%s imports %s", f.path, imported)
 			}
 		}
 		ast.Inspect(source, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.SelectorExpr:
 				if words.MatchString(types.ExprString(n)) {
-					t.Errorf("%s: %s", path, types.ExprString(n))
+					t.Errorf("%s: %s", f.path, types.ExprString(n))
 				}
 			case *ast.KeyValueExpr:
 				if words.MatchString(types.ExprString(n.Key)) {
-					t.Errorf("%s: %s", path, types.ExprString(n.Key))
+					t.Errorf("%s: %s", f.path, types.ExprString(n.Key))
 				}
 			}
 			return true

@@ -23,7 +23,7 @@ func TestStatementsUseIndexes(t *testing.T) {
 		b := t.broker(t.T, db, sqlqueue.WithPrefix(t.prefix), sqlqueue.WithDedupWindow(time.Hour))
 		s := &scene{T: t.T, b: b, q: queue.Queue{Topic: "t", Group: "g"}}
 		s.subscribe("g")
-		fill(s, 20_000, "ended", queue.Message{})
+		fill(s, 5000, "ended", queue.Message{})
 		for {
 			c, err := b.Claim(t.Context(), s.q, queue.ClaimRequest{Limit: 500, Lease: time.Minute, AtMostOnce: true})
 			require.NoError(t, err)
@@ -31,7 +31,7 @@ func TestStatementsUseIndexes(t *testing.T) {
 				break
 			}
 		}
-		fill(s, 100_000, "delayed", queue.Message{Delay: time.Hour})
+		fill(s, 20_000, "delayed", queue.Message{Delay: time.Hour})
 		fill(s, 1000, "ready", queue.Message{})
 		s.claim(10)
 		if t.dialect == sqlqueue.MySQL {

@@ -21,12 +21,13 @@ type scene struct {
 	b      *sqlqueue.Broker
 	expire func() // lets all leases run out
 
-	q     driver.Queue
-	name  string
-	held  []driver.Delivery
-	tried int
-	got   []string // what do claimed
-	lost  bool     // a call may have been carried out whose answer was lost
+	q        driver.Queue
+	name     string
+	held     []driver.Delivery
+	tried    int
+	got      []string // what do claimed
+	canceled int      // how often do was told that it canceled
+	lost     bool     // a call may have been carried out whose answer was lost
 }
 
 // verb is a call that is to happen once, though it is repeated.
