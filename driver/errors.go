@@ -36,8 +36,9 @@ var (
 	// what it asked for. It matches ErrUnavailable too.
 	ErrDenied = fmt.Errorf("permission denied: %w", ErrUnavailable)
 
-	// ErrFull reports that the backend is out of memory or space. What it
-	// holds can still be claimed and settled.
+	// ErrFull reports that the backend is out of memory or space, and that
+	// nothing was changed. What it holds is kept, and can still be claimed and
+	// settled where that takes no space, as on Redis.
 	ErrFull = errors.New("backend full")
 
 	// ErrTooLarge reports a body over the limit. Nothing was sent.

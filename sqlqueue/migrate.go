@@ -139,6 +139,9 @@ func (s session) version(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	err := s.each(ctx, number(&version), "SELECT version FROM {schema}")
+	if err == nil && version == 0 && s.dialect != MySQL { // there the row comes last, in a transaction of its own
+		err = checkVersion(0)
+	}
 	return version, err
 }
 

@@ -74,14 +74,14 @@ func testCancelIsTruthful(t *testing.T, o opener) {
 		require.NoError(t, err)
 		return ok
 	}
-	require.NoError(t, topic.Dispatch(t.Context(), d, "waiting", fanfare.ID("a"), fanfare.Delay(150*time.Millisecond)))
+	require.NoError(t, topic.Dispatch(t.Context(), d, "waiting", fanfare.ID("a"), fanfare.Delay(time.Second)))
 	require.NoError(t, topic.Dispatch(t.Context(), d, "running", fanfare.ID("b")))
 	got.Wait(t, 1)
 	require.True(t, cancel("a"))
 	require.False(t, cancel("a"), "twice")
 	require.False(t, cancel("b"), "while it runs")
 	require.False(t, cancel("c"), "unknown")
-	require.NoError(t, topic.Dispatch(t.Context(), d, "again", fanfare.ID("a"), fanfare.Delay(150*time.Millisecond)), "a canceled id is free")
+	require.NoError(t, topic.Dispatch(t.Context(), d, "again", fanfare.ID("a"), fanfare.Delay(time.Second)), "a canceled id is free")
 	close(release)
 	got.Wait(t, 2)
 	Eventually(t, func() bool { return stats(d).Handled == 2 }, "handled")

@@ -193,3 +193,20 @@ func TestQueuesOfOneProcessAreApart(t *testing.T) {
 		}
 	})
 }
+
+// Tables that somebody else emptied are not taken for none.
+func TestEmptiedVersionIsRefused(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e engine) {
+		db, prefix := e.open(t, e.source(t)), newPrefix()
+		b := e.broker(t, db, sqlqueue.WithPrefix(prefix))
+		_, err := db.ExecContext(t.Context(), "DELETE FROM "+prefix+"schema")
+		require.NoError(t, err)
+		require.ErrorIs(t, b.Subscribe(t.Context(), driver.Queue{Topic: "t", Group: "g"}), driver.ErrSchema)
+		err = sqlqueue.Migrate(t.Context(), db, e.dialect, sqlqueue.WithPrefix(prefix))
+		if e.dialect == sqlqueue.MySQL { // a Migrate that was killed leaves the same, and is made up for
+			require.NoError(t, err)
+			return
+		}
+		require.ErrorIs(t, err, driver.ErrSchema)
+	})
+}
