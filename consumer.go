@@ -326,14 +326,17 @@ func waitAtMost(ch <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// retryPause is the growing pause between calls that fail: 50ms at first, 1s at
-// most, each shortened by up to half at random.
-type retryPause struct{ last time.Duration }
+// retryPause is the growing pause between calls that fail: 50ms at first, 1s or
+// most at most, each shortened by up to half at random.
+type retryPause struct{ last, most time.Duration }
 
 func (p *retryPause) reset() { p.last = 0 }
 
 func (p *retryPause) wait(ctx context.Context) {
 	p.last = min(max(2*p.last, 50*time.Millisecond), time.Second)
+	if p.most > 0 {
+		p.last = min(p.last, p.most)
+	}
 	t := time.NewTimer(p.last - rand.N(p.last/2))
 	defer t.Stop()
 	select {

@@ -149,7 +149,7 @@ func (c *consumer) keepLeases(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		pause := retryPause{}
+		pause := retryPause{most: every / 4} // so that what comes back is noticed in time
 		for c.extend(ctx, every) != nil && ctx.Err() == nil {
 			pause.wait(ctx) // not as long as until the next tick
 		}
