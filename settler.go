@@ -118,7 +118,7 @@ func (c *consumer) settleBatch(batch []result) {
 	for i, r := range batch {
 		all[i] = r.Settlement
 	}
-	pause := retryPause{}
+	pause := retryPause{most: c.cfg.lease / 20} // while a result waits, its lease does not
 	for c.settling.Err() == nil {
 		ctx, cancel := context.WithTimeout(c.settling, callTimeout)
 		errs, err := c.d.broker.Settle(ctx, c.queue, all)

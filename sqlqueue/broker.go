@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -12,8 +13,8 @@ import (
 )
 
 // maxBody is the greatest body: with its statement it fits into the 16 MiB that
-// MariaDB takes in one packet by default.
-const maxBody = 8 << 20
+// MariaDB takes in one packet by default, also where each byte is escaped.
+const maxBody = 8<<20 - 4<<10
 
 // Broker is the driver.Broker on a database. Use one for each database and
 // prefix in a process: what is dispatched through it wakes consumers of it at
@@ -121,6 +122,14 @@ func checkQueue(q driver.Queue) error {
 // micros is d in microseconds, rounded up.
 func micros(d time.Duration) int64 {
 	return int64(d/time.Microsecond) + min(1, int64(d%time.Microsecond))
+}
+
+// span is so many microseconds, or the greatest Duration if they are more.
+func span(us int64) time.Duration {
+	if us > math.MaxInt64/int64(time.Microsecond) {
+		return math.MaxInt64
+	}
+	return time.Duration(us) * time.Microsecond
 }
 
 // instant is t in microseconds since 1970, rounded up; 0 for the zero Time and

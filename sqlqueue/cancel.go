@@ -8,7 +8,7 @@ import (
 )
 
 // Cancel removes every copy of the message that waits, and what RunAgain keeps
-// beside one that runs.
+// beside one that waits or runs.
 func (b *Broker) Cancel(ctx context.Context, topic, id string) (bool, error) {
 	var canceled bool
 	err := b.transact(ctx, func(s session) (err error) {
@@ -25,18 +25,20 @@ func (s session) cancel(ctx context.Context, topic, id string) (bool, error) {
 	}
 	removed, running := false, false
 	for _, r := range copies {
-		switch {
-		case !r.lives():
-		case r.waits(h.now):
-			removed = true
-			_, err = s.exec(ctx, "DELETE FROM {events} WHERE queue_id = ? AND id = ?", r.queue, blob(id))
-		default:
-			running = true
-			if r.again != 0 {
-				err = s.forgetKept(ctx, r.queue, id)
+		if !r.lives() {
+			continue
+		}
+		if r.again != 0 {
+			if err := s.forgetKept(ctx, r.queue, id); err != nil {
+				return false, err
 			}
 		}
-		if err != nil {
+		if !r.waits(h.now) {
+			running = true
+			continue
+		}
+		removed = true
+		if _, err := s.exec(ctx, "DELETE FROM {events} WHERE queue_id = ? AND id = ?", r.queue, blob(id)); err != nil {
 			return false, err
 		}
 	}

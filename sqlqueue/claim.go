@@ -30,7 +30,7 @@ func (b *Broker) Claim(ctx context.Context, q driver.Queue, r driver.ClaimReques
 	if err != nil {
 		return driver.Claim{}, err
 	}
-	if l.queue == 0 {
+	if !l.subscribed {
 		b.subscribeAgain(ctx, q)
 	}
 	b.wakes.recognize(l.queue, q)
@@ -62,13 +62,15 @@ type claimed struct {
 	deliveries []driver.Delivery
 	found      int // by far enough messages that nobody else had locked
 	wanted     int
+	followed   bool // something waits that RunAgain had kept
 }
 
 // candidate is a message that this transaction has locked.
 type candidate struct {
 	driver.Delivery
-	size int
-	body []byte // nil if it is too large to have come along
+	size  int
+	body  []byte // nil if it is too large to have come along
+	again bool   // RunAgain keeps another
 }
 
 // claim leases what was seen, as far as nobody else has locked it.
@@ -99,6 +101,7 @@ func (s session) claim(ctx context.Context, l sight, order []int, r driver.Claim
 	}
 	for _, c := range chosen {
 		got.deliveries = append(got.deliveries, c.Delivery)
+		got.followed = got.followed || r.AtMostOnce && c.again
 	}
 	return got, nil
 }
@@ -117,13 +120,13 @@ func (s session) lockReady(ctx context.Context, l sight, lane, n int) ([]candida
 		var c candidate
 		var id []byte
 		var due int64
-		if err := scan(&id, &due, &c.Priority, &c.Fence, &c.Attempt, &c.Failures, &c.size, &c.body); err != nil {
+		if err := scan(&id, &due, &c.Priority, &c.Fence, &c.Attempt, &c.Failures, &c.again, &c.size, &c.body); err != nil {
 			return err
 		}
 		c.ID, c.Due = string(id), time.UnixMicro(due)
 		found = append(found, c)
 		return nil
-	}, fmt.Sprintf("SELECT id, due, priority, fence, attempts, failures, LENGTH(body), CASE WHEN LENGTH(body) <= %d THEN body END"+
+	}, fmt.Sprintf("SELECT id, due, priority, fence, attempts, failures, again = 1, LENGTH(body), CASE WHEN LENGTH(body) <= %d THEN body END"+
 		" FROM {events} WHERE line = ? AND at <= ? ORDER BY at, id LIMIT ?", smallBody)+s.skip, lineOf(l.queue, int64(lane)), l.now, n)
 	return found, err
 }
@@ -184,10 +187,20 @@ func (s session) lease(ctx context.Context, l sight, chosen []*candidate, r driv
 	_, err := s.exec(ctx, "UPDATE {events} SET line = ?, at = ?, token = ?, attempts = attempts + 1,"+
 		" fence = CASE WHEN fence < ? THEN ? ELSE fence + 1 END WHERE queue_id = ? AND id IN "+list,
 		parameters(lineOf(l.queue, laneRunning), l.now+micros(r.Lease), token, l.now, l.now, l.queue, keys)...)
-	if err == nil && r.AtMostOnce {
-		err = s.complete(ctx, l.queue, ids, l.now)
+	if err != nil || !r.AtMostOnce {
+		return err
 	}
-	return err
+	if err := s.complete(ctx, l.queue, ids, l.now); err != nil {
+		return err
+	}
+	for _, c := range chosen {
+		if c.again {
+			if err := s.follow(ctx, l.queue, c.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // reclaim lets wait what was claimed under leases that have run out. The tokens

@@ -19,7 +19,7 @@
 // Keep such a transaction short: until it ends, in MariaDB and MySQL, no group
 // can be added to the topic.
 //
-// A body has at most 8 MiB, of which [github.com/fanfare-go/fanfare.WithMaxPayload]
+// A body has at most 8 MiB less 4 KiB, of which [github.com/fanfare-go/fanfare.WithMaxPayload]
 // allows 1 MiB by default.
 //
 // # What the databases need

@@ -13,9 +13,11 @@ import (
 // message has ended the transaction, which is to be rolled back.
 //
 // In PostgreSQL a transaction that is REPEATABLE READ or SERIALIZABLE stores
-// messages for the groups that there were when it first read. In MariaDB and MySQL
+// messages for the groups that there were when it first read; in MariaDB and MySQL
+// too it cancels and reschedules only the copies of those. In MariaDB and MySQL
 // a Push locks the groups of the topic until the transaction ends: to add one has
-// to wait for that.
+// to wait for that. The first Push of all to a topic without groups makes "default":
+// others that find none wait for its transaction, so create groups beforehand.
 func (b *Broker) InTx(tx *sql.Tx) driver.Tx { return inTx{session{b, tx, b.current}} }
 
 // inTx does in a transaction of the caller's what a Broker does in its own.
@@ -42,10 +44,14 @@ func (t inTx) Settle(ctx context.Context, q driver.Queue, all []driver.Settlemen
 	if len(all) == 0 {
 		return outcomes, nil
 	}
-	if _, _, err := t.s.settle(ctx, q, all, indexes, outcomes, t.s.lock); err != nil {
+	got, err := t.s.settle(ctx, q, all, indexes, outcomes, t.s.lock)
+	if err != nil {
 		return nil, t.s.failure(ctx, err)
 	}
-	return outcomes, nil
+	if !got.waits {
+		return outcomes, nil
+	}
+	return outcomes, t.stir(ctx, []queueRow{got.queue})
 }
 
 // Cancel implements driver.Tx.

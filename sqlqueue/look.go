@@ -11,10 +11,11 @@ import (
 
 // sight is what is seen of a queue from its front. It may be out of date.
 type sight struct {
-	now    int64
-	queue  int64 // 0 if there is none
-	paused bool
-	heads  [lanes + 1][]int64 // the first instants of each lane, and of the leases
+	now        int64
+	queue      int64 // 0 if there is none
+	subscribed bool
+	paused     bool
+	heads      [lanes + 1][]int64 // the first instants of each lane, and of the leases
 }
 
 // The keys of the rows of look besides the lanes.
@@ -29,7 +30,7 @@ const (
 func (b *Broker) look(ctx context.Context, q driver.Queue, n int) (sight, error) {
 	topic, group := blob(q.Topic), blob(q.Group)
 	text := fmt.Sprintf("SELECT %d AS k, %s AS v", lookNow, b.now) +
-		fmt.Sprintf(" UNION ALL SELECT %d, id FROM {queues} WHERE topic = ? AND grp = ?", lookQueue) +
+		fmt.Sprintf(" UNION ALL SELECT %d, id * 2 + subscribed FROM {queues} WHERE topic = ? AND grp = ?", lookQueue) +
 		fmt.Sprintf(" UNION ALL SELECT %d, COUNT(*) FROM {queues} WHERE topic = ? AND grp IN (?, ?) AND paused = 1", lookPaused) +
 		fmt.Sprintf(" UNION ALL SELECT %d, version FROM {schema}", lookVersion)
 	args := []any{topic, group, topic, group, []byte{}}
@@ -52,7 +53,7 @@ func (b *Broker) look(ctx context.Context, q driver.Queue, n int) (sight, error)
 			case lookNow:
 				l.now = max(l.now, v)
 			case lookQueue:
-				l.queue = v
+				l.queue, l.subscribed = v/2, v%2 == 1
 			case lookPaused:
 				l.paused = v > 0
 			case lookVersion:
@@ -86,8 +87,11 @@ const lockedPause = 10 * time.Millisecond
 // next is how long after now another message is due or a lease ends: of those
 // seen, and of those claimed just then.
 func (l sight) next(got claimed, r driver.ClaimRequest) time.Duration {
-	if l.paused {
+	switch {
+	case l.paused:
 		return -1
+	case got.followed:
+		return 0
 	}
 	next, seen := time.Duration(-1), 0
 	if len(got.deliveries) > 0 && !r.AtMostOnce {
@@ -97,7 +101,7 @@ func (l sight) next(got claimed, r driver.ClaimRequest) time.Duration {
 		n := l.due(lane)
 		seen += n
 		if n < len(head) {
-			if d := time.Duration(head[n]-l.now) * time.Microsecond; next < 0 || d < next {
+			if d := span(head[n] - l.now); next < 0 || d < next {
 				next = d
 			}
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/fanfare-go/fanfare/driver"
 )
 
-// statementBytes is about how much one insert sends at most, unless a single
-// body is larger.
+// statementBytes is how many bytes of bodies one insert sends at most, unless a
+// single one has more.
 const statementBytes = 1 << 20
 
 // Push stores messages for each group of the topic, all in one transaction.

@@ -19,7 +19,7 @@ type execer interface {
 type session struct {
 	*Broker
 	x      execer
-	shared string // in a transaction of the caller's: makes a SELECT see the groups that were made since that began
+	shared string // in a transaction of the caller's: makes a SELECT see what was committed since that began
 }
 
 // exec runs a statement and returns how many rows it changed.

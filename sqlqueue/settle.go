@@ -18,50 +18,56 @@ func (b *Broker) Settle(ctx context.Context, q driver.Queue, all []driver.Settle
 	}
 	outcomes := make([]error, len(all))
 	left := make([]int, len(all)) // indexes of what is to be done
-	waits := false                // something may wait again
-	for i, one := range all {
+	for i := range left {
 		left[i] = i
-		waits = waits || one.Verb != driver.Ack
 	}
-	var queue queueRow
+	waits := false
+	var got settled
 	for try := 1; len(left) > 0; try++ {
 		now, rest := left[:min(len(left), batch)], left[min(len(left), batch):]
-		var locked []int
 		err := b.transact(ctx, func(s session) (err error) {
-			queue, locked, err = s.settle(ctx, q, all, now, outcomes, s.skip)
+			got, err = s.settle(ctx, q, all, now, outcomes, s.skip)
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
-		left = append(rest, locked...)
-		if len(locked) > 0 && len(rest) == 0 && !pause(ctx, min(time.Duration(try)*time.Millisecond, 50*time.Millisecond)) {
+		waits = waits || got.waits
+		left = append(rest, got.locked...)
+		if len(got.locked) > 0 && len(rest) == 0 && !pause(ctx, min(time.Duration(try)*time.Millisecond, 50*time.Millisecond)) {
 			return nil, b.failure(ctx, ctx.Err())
 		}
 	}
 	b.trimSometimes(ctx, q, len(all))
 	if waits {
-		b.wake(ctx, []queueRow{queue})
+		b.wake(ctx, []queueRow{got.queue})
 	}
 	return outcomes, nil
 }
 
+// settled is what became of settlements, besides their outcomes.
+type settled struct {
+	queue  queueRow
+	waits  bool  // something may wait again
+	locked []int // the indexes of those whose messages are locked
+}
+
 // settle carries out those settlements whose indexes are given, and writes down
-// their outcomes. It returns the queue, and the indexes of those whose messages
-// are locked.
-func (s session) settle(ctx context.Context, q driver.Queue, all []driver.Settlement, indexes []int, outcomes []error, lock string) (queueRow, []int, error) {
+// their outcomes.
+func (s session) settle(ctx context.Context, q driver.Queue, all []driver.Settlement, indexes []int, outcomes []error, lock string) (settled, error) {
 	h, err := s.head(ctx, q.Topic)
 	if err != nil {
-		return queueRow{}, nil, err
+		return settled{}, err
 	}
 	queue, _ := h.find(q.Group)
+	got := settled{queue: queue}
 	ids := make([]string, len(indexes))
 	for n, i := range indexes {
 		ids[n] = all[i].ID
 	}
 	rows, err := s.claims(ctx, queue.id, ids, lock)
 	if err != nil {
-		return queue, nil, err
+		return got, err
 	}
 	var acked, refused []string
 	var open []int
@@ -75,23 +81,24 @@ func (s session) settle(ctx context.Context, q driver.Queue, all []driver.Settle
 			open, refused = append(open, i), append(refused, one.ID)
 		default:
 			row.token, row.ended = 0, row.token
+			got.waits = got.waits || one.Verb != driver.Ack || row.again != 0
 			if one.Verb == driver.Ack && row.again == 0 {
 				acked = append(acked, one.ID)
 			} else if err := s.end(ctx, h.now, queue.id, one, row); err != nil {
-				return queue, nil, err
+				return got, err
 			}
 		}
 	}
 	if len(acked) > 0 {
 		if err := s.complete(ctx, queue.id, acked, h.now); err != nil {
-			return queue, nil, err
+			return got, err
 		}
 	}
 	if len(open) == 0 {
-		return queue, nil, nil
+		return got, nil
 	}
-	locked, err := s.refuse(ctx, queue.id, all, open, refused, outcomes)
-	return queue, locked, err
+	got.locked, err = s.refuse(ctx, queue.id, all, open, refused, outcomes)
+	return got, err
 }
 
 // claimRow is what a settlement has to know of a message.
@@ -120,7 +127,7 @@ func (s session) claims(ctx context.Context, queue int64, ids []string, lock str
 // valid one. It returns the indexes of those for which it is, and whose message
 // is locked.
 func (s session) refuse(ctx context.Context, queue int64, all []driver.Settlement, open []int, ids []string, outcomes []error) ([]int, error) {
-	rows, err := s.claims(ctx, queue, ids, "")
+	rows, err := s.claims(ctx, queue, ids, s.shared)
 	if err != nil {
 		return nil, err
 	}

@@ -70,24 +70,31 @@ func (h head) groups() int {
 func (s session) insertEvents(ctx context.Context, queues []queueRow, msgs []*message) (int64, error) {
 	const columns = "(queue_id, id, line, at, due, priority, token, ended, fence, attempts, failures, again, last_error, body)"
 	const values = "(?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, ?, ?)"
-	sum := int64(0)
-	for n := 0; n < len(msgs); {
-		var args []any
-		rows, size := 0, 0
-		for ; n < len(msgs) && (rows == 0 || rows+len(queues) <= batch && size < statementBytes); n++ {
-			m := msgs[n]
-			for _, q := range queues {
-				args = append(args, q.id, blob(m.id), lineOf(q.id, m.lane), m.due, m.due, m.priority, m.token, []byte{}, m.body)
-				rows++
-				size += len(m.body)
-			}
-		}
+	var args []any
+	sum, rows, size := int64(0), 0, 0
+	insert := func() error {
 		text := s.insert + " INTO {events} " + columns + " VALUES " + values + strings.Repeat(", "+values, rows-1) + s.ignore
 		inserted, err := s.exec(ctx, text, args...)
-		if err != nil {
+		sum += inserted
+		args, rows, size = nil, 0, 0
+		return err
+	}
+	for _, m := range msgs {
+		for _, q := range queues {
+			if rows == batch || rows > 0 && size+len(m.body) > statementBytes {
+				if err := insert(); err != nil {
+					return 0, err
+				}
+			}
+			args = append(args, q.id, blob(m.id), lineOf(q.id, m.lane), m.due, m.due, m.priority, m.token, []byte{}, m.body)
+			rows++
+			size += len(m.body)
+		}
+	}
+	if rows > 0 {
+		if err := insert(); err != nil {
 			return 0, err
 		}
-		sum += inserted
 	}
 	return sum, nil
 }

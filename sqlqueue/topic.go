@@ -53,8 +53,10 @@ func (b *Broker) subscribeAgain(ctx context.Context, q driver.Queue) {
 }
 
 // Unsubscribe removes the group, and then what it holds, some at a time. It waits
-// for transactions of the program that have locked something of it. The ids of
-// what had ended stay known: they are the topic's.
+// for transactions of the program that have locked something of it. What a
+// dispatch that had begun before stores for the group after that stays, and its
+// ids are taken, until the group is removed again. The ids of what had ended stay
+// known: they are the topic's.
 func (b *Broker) Unsubscribe(ctx context.Context, q driver.Queue) error {
 	if err := checkQueue(q); err != nil {
 		return err

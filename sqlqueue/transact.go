@@ -50,8 +50,11 @@ func (b *Broker) transact(ctx context.Context, f func(s session) error) error {
 
 // write begins a transaction and runs f in it. If that fails, it is rolled back.
 func (s session) write(ctx context.Context, f func(s session) error) error {
-	for _, text := range s.begin {
+	for i, text := range s.begin {
 		if _, err := s.exec(ctx, text); err != nil {
+			if i > 0 {
+				s.discard() // else the level is that of the next transaction, whosoever it is
+			}
 			return err
 		}
 	}

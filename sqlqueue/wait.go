@@ -72,7 +72,7 @@ func (b *Broker) soonest(ctx context.Context, q driver.Queue, latest time.Time) 
 	soon := time.Duration(math.MaxInt64)
 	for _, head := range l.heads {
 		for _, at := range head {
-			soon = min(soon, max(0, time.Duration(at-l.now)*time.Microsecond))
+			soon = min(soon, max(0, span(at-l.now)))
 		}
 	}
 	return soon, nil

@@ -27,6 +27,7 @@ const (
 	refused
 	falseDuplicate // refused as known, though nobody had dispatched it
 	twice          // accepted a second time
+	open           // a dispatch of it has no outcome yet
 )
 
 // book has all events, by process and place.
@@ -52,9 +53,12 @@ func (b book) produce(r ledger.Record, delay func(ledger.Event) time.Duration) {
 		e := b.at(id)
 		switch r.Kind {
 		case ledger.Intent:
-			e.facts |= intended
+			e.facts |= intended | open
 			e.earliest = r.At + delay(id)
+		case ledger.Retry:
+			e.facts |= open
 		case ledger.Outcome:
+			e.facts &^= open
 			e.meet(r.Value)
 		case ledger.Again:
 			if r.Value == ledger.Accepted {
@@ -94,7 +98,7 @@ func (e *event) is(outcome uint8) bool {
 		return false
 	case e.facts&accepted != 0:
 		return outcome == ledger.Accepted
-	case e.facts&unknown != 0 || e.facts&refused == 0: // no outcome: the producer died
+	case e.facts&(unknown|open) != 0: // without an outcome the producer died
 		return outcome == ledger.Unknown
 	}
 	return outcome == ledger.Refused

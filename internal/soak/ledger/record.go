@@ -45,6 +45,9 @@ const (
 	End
 	// Stall: the process got no time to run for Value hundredths of a second.
 	Stall
+	// Retry: Event, of which a dispatch was not accepted, is about to be
+	// dispatched again.
+	Retry
 )
 
 // The outcomes of a dispatch.

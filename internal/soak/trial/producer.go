@@ -171,6 +171,7 @@ func (p *producer) follow(ctx context.Context, e ledger.Event, event any, outcom
 		if tries == patience || !sleep(ctx, time.Duration(tries+1)*10*time.Millisecond) {
 			return
 		}
+		must(p.log.Write(ledger.Record{Kind: ledger.Retry, At: p.log.Now(), Event: e, Count: 1}))
 		outcomes := p.dispatch([]any{event})
 		p.note(ledger.Outcome, e, outcomes)
 		outcome = outcomes[0]
