@@ -2,31 +2,47 @@ package sqlqueue
 
 import (
 	"context"
+	"time"
 
 	"github.com/fanfare-go/fanfare/driver"
 )
 
+// purgePasses bounds how often Purge comes back to messages that were locked: by
+// a claim, for a moment, or by a transaction of the program, for longer.
+const purgePasses = 10
+
 // Purge removes as many messages as wait and run when it begins, some at a time.
-// It passes over those that a transaction of the program holds.
+// It leaves those that a transaction of the program holds.
 func (b *Broker) Purge(ctx context.Context, q driver.Queue) (int, error) {
 	if err := checkQueue(q); err != nil {
 		return 0, err
 	}
-	var queue queueRow
-	all := 0
-	err := b.read(ctx, func(s session) error {
+	queue, all, err := b.countLiving(ctx, q)
+	purged := 0
+	for pass, left := 1, all; err == nil && left > 0 && purged < all && pass <= purgePasses; pass++ {
+		n := 0
+		n, err = b.purge(ctx, queue, all-purged, b.skip)
+		if purged += n; err == nil && purged < all {
+			pause(ctx, time.Duration(pass)*time.Millisecond)
+			_, left, err = b.countLiving(ctx, q)
+		}
+	}
+	return purged, err
+}
+
+// countLiving returns the id of a queue's row, and how many messages wait and run there.
+func (b *Broker) countLiving(ctx context.Context, q driver.Queue) (id int64, n int, err error) {
+	err = b.read(ctx, func(s session) error {
 		h, err := s.head(ctx, q.Topic)
 		if err != nil {
 			return err
 		}
-		queue, _ = h.find(q.Group)
-		return s.each(ctx, func(scan func(...any) error) error { return scan(&all) },
-			"SELECT COUNT(*) FROM {events} WHERE line >= ? AND line < ?", lineOf(queue.id, 0), lineOf(queue.id, laneEnded))
+		queue, _ := h.find(q.Group)
+		id = queue.id
+		return s.each(ctx, func(scan func(...any) error) error { return scan(&n) },
+			"SELECT COUNT(*) FROM {events} WHERE line >= ? AND line < ?", lineOf(id, 0), lineOf(id, laneEnded))
 	})
-	if err != nil {
-		return 0, err
-	}
-	return b.purge(ctx, queue.id, all, b.skip)
+	return id, n, err
 }
 
 // purge removes up to limit messages that wait or run.
