@@ -187,6 +187,15 @@ type queueRow struct {
 	subscribed, paused bool
 }
 
+// What the column subscribed says of a group: a row may be there before the group
+// is, and stays when it was removed.
+const (
+	groupAdded   = 1
+	groupRemoved = 2
+)
+
+func isSubscribed(column int64) bool { return column == groupAdded }
+
 // head reads the clock and the rows of a topic.
 func (s session) head(ctx context.Context, topic string) (head, error) {
 	return s.lockHead(ctx, topic, "")
@@ -204,7 +213,7 @@ func (s session) lockHead(ctx context.Context, topic, lock string) (head, error)
 		}
 		if id.Valid {
 			q := driver.Queue{Topic: topic, Group: string(group)}
-			h.queues = append(h.queues, queueRow{q, id.Int64, subscribed.Int64 != 0, paused.Int64 != 0})
+			h.queues = append(h.queues, queueRow{q, id.Int64, isSubscribed(subscribed.Int64), paused.Int64 != 0})
 		}
 		return nil
 	}, "SELECT "+s.now+", s.version, q.id, q.grp, q.subscribed, q.paused FROM {schema} s LEFT JOIN {queues} q ON q.topic = ? ORDER BY q.id"+lock, blob(topic))
@@ -247,7 +256,7 @@ func (s session) ensure(ctx context.Context, h *head, q driver.Queue) (queueRow,
 	err = s.each(ctx, func(scan func(...any) error) error {
 		var subscribed, paused int64
 		err := scan(&row.id, &subscribed, &paused)
-		row.subscribed, row.paused = subscribed != 0, paused != 0
+		row.subscribed, row.paused = isSubscribed(subscribed), paused != 0
 		return err
 	}, "SELECT id, subscribed, paused FROM {queues} WHERE topic = ? AND grp = ?"+s.current, blob(q.Topic), blob(q.Group))
 	if err == nil {

@@ -30,7 +30,7 @@ func (b *Broker) Claim(ctx context.Context, q driver.Queue, r driver.ClaimReques
 	if err != nil {
 		return driver.Claim{}, err
 	}
-	if !l.subscribed {
+	if l.lost {
 		b.subscribeAgain(ctx, q)
 	}
 	b.wakes.recognize(l.queue, q)

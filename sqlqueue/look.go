@@ -11,11 +11,11 @@ import (
 
 // sight is what is seen of a queue from its front. It may be out of date.
 type sight struct {
-	now        int64
-	queue      int64 // 0 if there is none
-	subscribed bool
-	paused     bool
-	heads      [lanes + 1][]int64 // the first instants of each lane, and of the leases
+	now    int64
+	queue  int64 // 0 if there is none
+	lost   bool  // nobody has ever added the group, as far as the database knows
+	paused bool
+	heads  [lanes + 1][]int64 // the first instants of each lane, and of the leases
 }
 
 // The keys of the rows of look besides the lanes.
@@ -30,7 +30,7 @@ const (
 func (b *Broker) look(ctx context.Context, q driver.Queue, n int) (sight, error) {
 	topic, group := blob(q.Topic), blob(q.Group)
 	text := fmt.Sprintf("SELECT %d AS k, %s AS v", lookNow, b.now) +
-		fmt.Sprintf(" UNION ALL SELECT %d, id * 2 + subscribed FROM {queues} WHERE topic = ? AND grp = ?", lookQueue) +
+		fmt.Sprintf(" UNION ALL SELECT %d, id * 4 + subscribed FROM {queues} WHERE topic = ? AND grp = ?", lookQueue) +
 		fmt.Sprintf(" UNION ALL SELECT %d, COUNT(*) FROM {queues} WHERE topic = ? AND grp IN (?, ?) AND paused = 1", lookPaused) +
 		fmt.Sprintf(" UNION ALL SELECT %d, version FROM {schema}", lookVersion)
 	args := []any{topic, group, topic, group, []byte{}}
@@ -42,7 +42,7 @@ func (b *Broker) look(ctx context.Context, q driver.Queue, n int) (sight, error)
 	var l sight
 	err := b.read(ctx, func(s session) error {
 		version := 0
-		l = sight{now: s.clock(0)}
+		l = sight{now: s.clock(0), lost: true}
 		err := s.each(ctx, func(scan func(...any) error) error {
 			var k int
 			var v int64
@@ -53,7 +53,7 @@ func (b *Broker) look(ctx context.Context, q driver.Queue, n int) (sight, error)
 			case lookNow:
 				l.now = max(l.now, v)
 			case lookQueue:
-				l.queue, l.subscribed = v/2, v%2 == 1
+				l.queue, l.lost = v/4, v%4 == 0
 			case lookPaused:
 				l.paused = v > 0
 			case lookVersion:

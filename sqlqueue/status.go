@@ -51,7 +51,7 @@ func (s session) queues(ctx context.Context, topics []string) (int64, []queueRow
 		if err := scan(&now, &version, &id, &topic, &group, &subscribed, &paused); err != nil || id == nil {
 			return err
 		}
-		queues = append(queues, queueRow{driver.Queue{Topic: string(topic), Group: string(group)}, *id, *subscribed != 0, *paused != 0})
+		queues = append(queues, queueRow{driver.Queue{Topic: string(topic), Group: string(group)}, *id, isSubscribed(*subscribed), *paused != 0})
 		return nil
 	}, "SELECT "+s.now+", s.version, q.id, q.topic, q.grp, q.subscribed, q.paused FROM {schema} s LEFT JOIN {queues} q ON "+condition, args...)
 	if err == nil {

@@ -21,7 +21,7 @@ func (b *Broker) Subscribe(ctx context.Context, q driver.Queue) error {
 		if err != nil || row.subscribed {
 			return err
 		}
-		_, err = s.exec(ctx, "UPDATE {queues} SET subscribed = 1 WHERE id = ?", row.id)
+		_, err = s.exec(ctx, "UPDATE {queues} SET subscribed = ? WHERE id = ?", groupAdded, row.id)
 		return err
 	})
 	if err == nil {
@@ -42,7 +42,7 @@ func (b *Broker) setSubscribed(q driver.Queue, subscribed bool) {
 
 // subscribeAgain subscribes after the database lost the group, as one does that
 // was restored from a backup: else a consumer would wait for ever for events
-// that are stored for other groups. If it fails, the next claim comes here again.
+// that are stored for other groups. A group that was removed is no such case. If it fails, the next claim comes here again.
 func (b *Broker) subscribeAgain(ctx context.Context, q driver.Queue) {
 	b.mu.Lock()
 	lost := b.subscribed[q]
@@ -69,7 +69,7 @@ func (b *Broker) Unsubscribe(ctx context.Context, q driver.Queue) error {
 			return err
 		}
 		row, _ = h.find(q.Group)
-		_, err = s.exec(ctx, "UPDATE {queues} SET subscribed = 0 WHERE id = ?", row.id)
+		_, err = s.exec(ctx, "UPDATE {queues} SET subscribed = ? WHERE id = ?", groupRemoved, row.id)
 		return err
 	})
 	if err != nil || row.id == 0 {

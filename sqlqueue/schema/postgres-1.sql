@@ -5,7 +5,7 @@ CREATE TABLE {schema} (
 );
 
 -- One row for each group of a topic, and one without a group for what concerns
--- the topic. Rows are never deleted.
+-- the topic. Rows are never deleted. subscribed: 0 not yet, 1 yes, 2 no more.
 CREATE TABLE {queues} (
 	id         bigint   GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	topic      bytea    NOT NULL,
