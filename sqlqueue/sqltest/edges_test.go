@@ -216,7 +216,7 @@ func TestGroupsComeBack(t *testing.T) {
 		_, err = db.ExecContext(t.Context(), "DELETE FROM "+prefix+"consumers")
 		require.NoError(t, err)
 		s.push(messages("lost")...) // for want of groups to the default one
-		time.Sleep(4100 * time.Millisecond)
+		<-time.After(4100 * time.Millisecond) // then consumers are written down again
 		claim()
 		s.push(messages("x")...)
 		for _, g := range groups {
