@@ -215,7 +215,7 @@ func TestGroupsComeBack(t *testing.T) {
 		require.NoError(t, err)
 		_, err = db.ExecContext(t.Context(), "DELETE FROM "+prefix+"consumers")
 		require.NoError(t, err)
-		s.push(messages("lost")...) // for want of groups to the default one
+		s.push(messages("lost")...)           // for want of groups to the default one
 		<-time.After(4100 * time.Millisecond) // then consumers are written down again
 		claim()
 		s.push(messages("x")...)
