@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 SHELL := bash
-.PHONY: help deps test check fmt-check vet lint vuln tidy-check stress cover fuzz mutate model
+.PHONY: help deps test check fmt-check vet lint vuln tidy-check stress soak soak-sql cover fuzz mutate model
 .NOTPARALLEL:
 
 # Every module of the repository, of which tools is no part.

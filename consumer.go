@@ -326,8 +326,8 @@ func waitAtMost(ch <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// retryPause is the growing pause between calls that fail: 50ms at first, 1s or
-// most at most, each shortened by up to half at random.
+// retryPause is the growing pause between calls that fail: 50ms at first, up to
+// the limit most, or 1s without one, each shortened by up to half at random.
 type retryPause struct{ last, most time.Duration }
 
 func (p *retryPause) reset() { p.last = 0 }

@@ -85,7 +85,7 @@ func inFakeTime(t *testing.T, test func(t *testing.T, d *fanfare.Durable, b *fau
 
 // pass lets fake time pass, and what is due then happen.
 func pass(d time.Duration) {
-	time.Sleep(d)
+	<-time.After(d)
 	synctest.Wait()
 }
 

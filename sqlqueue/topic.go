@@ -42,7 +42,8 @@ func (b *Broker) setSubscribed(q driver.Queue, subscribed bool) {
 
 // subscribeAgain subscribes after the database lost the group, as one does that
 // was restored from a backup: else a consumer would wait for ever for events
-// that are stored for other groups. A group that was removed is no such case. If it fails, the next claim comes here again.
+// that are stored for other groups. A group that was removed is no such case. If
+// it fails, the next claim comes here again.
 func (b *Broker) subscribeAgain(ctx context.Context, q driver.Queue) {
 	b.mu.Lock()
 	lost := b.subscribed[q]

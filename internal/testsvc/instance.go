@@ -77,6 +77,3 @@ func (p *Process) Resume() error { return p.process.resume() }
 
 // Exited is closed when the process is gone.
 func (p *Process) Exited() <-chan struct{} { return p.process.exited }
-
-// Err is how it ended, as exec.Cmd.Wait says it, once Exited is closed.
-func (p *Process) Err() error { return p.process.err }
