@@ -51,10 +51,8 @@ func (b *Broker) nothingToTrim(ctx context.Context, q driver.Queue) bool {
 	nothing := true
 	err := b.read(ctx, func(s session) error {
 		nothing = true
-		return s.each(ctx, func(func(...any) error) error {
-			nothing = false
-			return nil
-		}, fmt.Sprintf("SELECT 1 FROM {events} WHERE line = ? AND at <= %s LIMIT 1", s.now), lineOf(queue, laneEnded))
+		return s.each(ctx, func(scan func(...any) error) error { return scan(&nothing) },
+			fmt.Sprintf("SELECT at > %s FROM {events} WHERE line = ? ORDER BY at LIMIT 1", s.now), lineOf(queue, laneEnded))
 	})
 	return err == nil && nothing
 }
