@@ -1,0 +1,7 @@
+// Package sql compares fanfare with its peers.
+package sql
+
+import "github.com/fanfare-go/fanfare/bench/trial"
+
+// Suite is the works of this package.
+var Suite = &trial.Suite{Name: "sql"}
