@@ -10,7 +10,7 @@ import (
 )
 
 // The body of a message is an envelope around the payload, written once and
-// never changed. After the version byte come: milliseconds since 1970 of the
+// never changed. After the version byte come: microseconds since 1970 of the
 // dispatch, the attempts of the event plus one (0: unlimited, 1: the handler's
 // limit), the content type, the number of headers, each header's key and value, and then the payload up to
 // the end. Numbers are unsigned varints, strings have their length in front; the
@@ -36,7 +36,7 @@ func (e envelope) encode() []byte {
 	}
 	b := make([]byte, 0, 32+len(contentType)+len(e.payload))
 	b = append(b, envelopeVersion)
-	b = binary.AppendUvarint(b, uint64(max(e.dispatchedAt.UnixMilli(), 0)))
+	b = binary.AppendUvarint(b, uint64(max(e.dispatchedAt.UnixMicro(), 0)))
 	b = binary.AppendUvarint(b, uint64(e.maxAttempts-Unlimited))
 	b = appendString(b, contentType)
 	b = binary.AppendUvarint(b, uint64(len(e.headers)))
@@ -74,7 +74,7 @@ func decodeEnvelope(b []byte) (envelope, error) {
 	}
 	r := envelopeReader{rest: b[1:]}
 	e := envelope{
-		dispatchedAt: time.UnixMilli(int64(r.number(math.MaxInt64))),
+		dispatchedAt: time.UnixMicro(int64(r.number(math.MaxInt64))),
 		maxAttempts:  int(r.number(math.MaxInt32)) + Unlimited,
 		contentType:  r.text(),
 	}

@@ -12,7 +12,7 @@ import (
 func TestEnvelopeRoundTrip(t *testing.T) {
 	for _, e := range []envelope{
 		{dispatchedAt: time.UnixMilli(1), contentType: "application/json", payload: []byte(`{"a":1}`)},
-		{dispatchedAt: time.UnixMilli(1763700000123), maxAttempts: Unlimited, contentType: typeBytes, payload: bytes.Repeat([]byte{0xff, 0}, 50_000)},
+		{dispatchedAt: time.UnixMicro(1763700000123456), maxAttempts: Unlimited, contentType: typeBytes, payload: bytes.Repeat([]byte{0xff, 0}, 50_000)},
 		{dispatchedAt: time.UnixMilli(0), maxAttempts: 1 << 30, contentType: "x", headers: map[string]string{"a": "", "ü": "\x00\xff"}, payload: []byte{}},
 	} {
 		got, err := decodeEnvelope(e.encode())
@@ -22,8 +22,8 @@ func TestEnvelopeRoundTrip(t *testing.T) {
 }
 
 func TestEnvelopeIsSmall(t *testing.T) {
-	e := envelope{dispatchedAt: time.UnixMilli(1763700000123), contentType: "application/json", payload: make([]byte, 100)}
-	require.LessOrEqual(t, len(e.encode()), 110)
+	e := envelope{dispatchedAt: time.UnixMicro(1763700000123456), contentType: "application/json", payload: make([]byte, 100)}
+	require.LessOrEqual(t, len(e.encode()), 112)
 }
 
 func TestMalformedEnvelopesAreRefused(t *testing.T) {

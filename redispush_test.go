@@ -172,3 +172,23 @@ func TestRedisReplicasCostOneCommand(t *testing.T) {
 		t.Errorf("Push runs the commands %v, want one evalsha and one wait", counts)
 	}
 }
+
+// Two dispatches of one id within a millisecond are two, also where the answer to
+// the second is lost and its message is as good as that of the first.
+func TestRedisDispatchTellsARepeatFromASecondDispatch(t *testing.T) {
+	c, cut := newCutCase(t)
+	d, err := New(c.redisBroker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 20 {
+		id := ID(fmt.Sprint("twice", n))
+		if err := d.Dispatch(t.Context(), c.q.Topic, With(1, id)); err != nil {
+			t.Fatal(err)
+		}
+		cut.after = 1
+		if err := d.Dispatch(t.Context(), c.q.Topic, With(1, id)); !errors.Is(err, ErrDuplicate) {
+			t.Fatalf("second dispatch of an id = %v, want ErrDuplicate", err)
+		}
+	}
+}
