@@ -176,8 +176,9 @@ func (a *auditor) collect(process int, r ledger.Record) {
 func (a *auditor) judgeRuns() {
 	h := newHistory(append(slices.Clone(a.Faults), a.stalls...))
 	a.runs.sort()
-	var again []time.Duration
+	var again, suspects []time.Duration
 	for key, list := range a.runs {
+		failures := 0
 		for i := 1; i < len(list); i++ {
 			before, next := list[i-1], list[i]
 			cause := h.cause(before, next, a.Lease)
@@ -187,12 +188,22 @@ func (a *auditor) judgeRuns() {
 				a.report.sample("unexplained", "%v of group %d: %v, then %v; away %v %s; %v", key.event, key.group, before, next, away, kind,
 					h.in(before.process, before.start-a.Lease, next.start))
 			}
-			if took, alone := h.orphaned(before, next); alone {
+			if cause == Handler {
+				failures++
+			}
+			switch took, alone := h.orphaned(before, next); {
+			case !alone:
+			case int(next.attempt)-1-failures >= suspect:
+				suspects = append(suspects, took)
+			default:
 				again = append(again, took)
+				if took > a.report.Bound {
+					a.report.sample("late", "%v of group %d: %v, then %v; kill %v before", key.event, key.group, before, next, took)
+				}
 			}
 		}
 	}
-	a.report.Rerun = newSpread(again)
+	a.report.Rerun, a.report.Suspects = newSpread(again), newSpread(suspects)
 }
 
 // judgeDead finds dead letters that their runs do not justify.
@@ -213,7 +224,10 @@ func (a *auditor) judgeDead() {
 	}
 }
 
-const poison = "poison" // fanfare.ReasonPoison
+const (
+	poison  = "poison" // fanfare.ReasonPoison
+	suspect = 2        // lost leases make an event run alone
+)
 
 // sample keeps the first few of a kind of finding for the report.
 func (r *Report) sample(kind, format string, args ...any) {

@@ -35,9 +35,10 @@ type Report struct {
 	Left            []string // what the backend should not have at the end
 	Crashes         int      // processes that ended by themselves
 
-	Rerun  Spread // from a kill to the next run of what the process held
-	Bound  time.Duration
-	Faults map[Cause]int
+	Rerun    Spread        // from a kill to the next run of what the process held
+	Suspects Spread        // the same, of what was held at two kills or more: it runs alone
+	Bound    time.Duration // of Rerun
+	Faults   map[Cause]int
 
 	Samples map[string][]string // of findings
 }
@@ -93,10 +94,12 @@ func (r Report) Print(to io.Writer) {
 	line("faults", counts(r.Faults))
 	line("LOST", r.Lost)
 	line("early", r.Early)
-	line("extra runs", fmt.Sprintf("%.3f %%: %s", 100*float64(sum(r.Extra))/float64(max(1, r.Runs)), counts(r.Extra)))
+	line("retries", fmt.Sprintf("%d, of failures", r.Extra[Handler]))
+	line("extra runs", fmt.Sprintf("%.3f %%: %s", 100*r.ExtraShare(), counts(r.unwanted())))
 	line("completed twice", r.CompletedTwice)
 	line("dead letters", counts(r.Dead))
-	line("run after a kill", fmt.Sprintf("%v, of at most %v", r.Rerun, r.Bound))
+	line("run after a kill", fmt.Sprintf("%v, goal %v", r.Rerun, r.Bound))
+	line("of suspects", r.Suspects)
 	for _, kind := range slices.Sorted(maps.Keys(r.Samples)) {
 		for _, s := range r.Samples[kind] {
 			line("  "+kind, s)
@@ -111,12 +114,20 @@ func (r Report) Print(to io.Writer) {
 	w.Flush()
 }
 
-func sum(m map[Cause]int) int {
+// ExtraShare is the share of all runs that a copy needed after its first, for
+// another reason than that a handler failed.
+func (r Report) ExtraShare() float64 {
 	n := 0
-	for _, v := range m {
+	for _, v := range r.unwanted() {
 		n += v
 	}
-	return n
+	return float64(n) / float64(max(1, r.Runs))
+}
+
+func (r Report) unwanted() map[Cause]int {
+	m := maps.Clone(r.Extra)
+	delete(m, Handler)
+	return m
 }
 
 func counts[K ~string](m map[K]int) string {
