@@ -18,6 +18,7 @@ type Durable struct {
 	config
 	counters
 	broker   driver.Broker
+	convoys  convoys
 	owned    io.Closer // closed with the dispatcher; may be nil
 	name     string    // of this process, as a consumer
 	dispatch DispatchFunc
@@ -56,6 +57,7 @@ func newDurable(b driver.Broker, c config) *Durable {
 	d := &Durable{
 		config:    c,
 		broker:    b,
+		convoys:   convoys{broker: b},
 		name:      NewID(),
 		consumers: map[driver.Queue]*consumer{},
 		living:    map[*consumer]struct{}{},

@@ -15,12 +15,16 @@ import (
 // may be stored: repeat the dispatch with the same [ID], which stores it once. One
 // that matches ErrDuplicate besides says that the id is known by now: from this
 // dispatch, or from an earlier one.
+//
+// Concurrent dispatches to one topic share calls to the backend: while two are
+// under way, those that come wait until one has returned, 10 ms at most, and go
+// together. A lone dispatch goes at once.
 func (d *Durable) Dispatch(ctx context.Context, topic string, event any) error {
 	return d.dispatch(ctx, topic, event)
 }
 
 func (d *Durable) dispatchOne(ctx context.Context, topic string, event any) error {
-	return d.pushOne(ctx, d.broker, topic, event)
+	return d.pushOne(ctx, &d.convoys, topic, event)
 }
 
 // DispatchBatch dispatches many events of one topic in as few steps as the
@@ -31,7 +35,7 @@ func (d *Durable) DispatchBatch(ctx context.Context, topic string, events []any)
 	return d.pushBatch(ctx, d.broker, topic, events)
 }
 
-// pusher is what takes messages: a broker, or its part of a transaction.
+// pusher is what takes messages: a broker, its part of a transaction, or convoys.
 type pusher interface {
 	Push(ctx context.Context, topic string, msgs []driver.Message) ([]error, error)
 }
@@ -161,10 +165,10 @@ func (d *Durable) push(ctx context.Context, to pusher, topic string, events []an
 // mayPush returns why the backend is not durable enough for a dispatch, if so. In
 // a transaction it is not asked, which could wait for the transaction to end.
 func (d *Durable) mayPush(ctx context.Context, to pusher) error {
-	if _, direct := to.(driver.Broker); direct {
-		return d.requireDurability(ctx)
+	if _, inTx := to.(driver.Tx); inTx {
+		return d.requireDurabilityKnown()
 	}
-	return d.requireDurabilityKnown()
+	return d.requireDurability(ctx)
 }
 
 // message makes of an event what the backend stores, and reports whether its

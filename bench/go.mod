@@ -2,7 +2,10 @@ module github.com/fanfare-go/fanfare/bench
 
 go 1.26.0
 
-require github.com/fanfare-go/fanfare v0.0.0-00010101000000-000000000000
+require (
+	github.com/fanfare-go/fanfare v0.0.0-00010101000000-000000000000
+	github.com/fanfare-go/fanfare/sqlqueue/pgxlisten v0.0.0-00010101000000-000000000000
+)
 
 require (
 	filippo.io/edwards25519 v1.2.0 // indirect
@@ -54,3 +57,5 @@ require (
 )
 
 replace github.com/fanfare-go/fanfare => ..
+
+replace github.com/fanfare-go/fanfare/sqlqueue/pgxlisten => ../sqlqueue/pgxlisten

@@ -12,9 +12,9 @@ import (
 
 // usual is how long it is on average between two faults of a kind.
 var usual = map[string]time.Duration{
-	"kill-consumer": 1500 * time.Millisecond,
+	"kill-consumer": 550 * time.Millisecond,
 	"stop-consumer": 5 * time.Second,
-	"kill-producer": 3 * time.Second,
+	"kill-producer": 1100 * time.Millisecond,
 	"freeze":        5 * time.Second,
 	"kill-server":   6 * time.Second,
 	"freeze-server": 12 * time.Second,
