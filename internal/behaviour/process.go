@@ -43,6 +43,7 @@ var processes = []test{
 	{"TestEventOfAKilledProcessRunsAgain", testEventOfAKilledProcessRunsAgain},
 	{"TestFrozenProcessIsOvertakenAndRefused", testFrozenProcessIsOvertakenAndRefused},
 	{"TestTerminatedProcessFinishesOrGivesBack", testTerminatedProcessFinishesOrGivesBack},
+	{"TestEventOfAProcessKilledInItsStopRunsAgain", testEventOfAProcessKilledInItsStopRunsAgain},
 }
 
 // IsChild reports whether RunProcesses started this process: TestMain then calls
@@ -217,4 +218,27 @@ func testTerminatedProcessFinishesOrGivesBack(t *testing.T, o opener) {
 	require.Less(t, time.Since(terminated), childLease, "given back, not left to its lease")
 	require.Equal(t, 1, info.Attempt, "no attempt is counted")
 	stays(t, 100*time.Millisecond, func() bool { return len(got.All()) == 1 }, "the short one was finished")
+}
+
+// An orchestrator sends SIGTERM, and SIGKILL when its patience ends before that
+// of Stop.
+func testEventOfAProcessKilledInItsStopRunsAgain(t *testing.T, o opener) {
+	topic, d, c := process(t, o)
+	require.NoError(t, topic.Dispatch(t.Context(), d, "long"))
+	c.expect(t, "long")
+	require.NoError(t, topic.Dispatch(t.Context(), d, "short"))
+	c.expect(t, "short")
+	require.NoError(t, c.Process.Signal(syscall.SIGTERM))
+	c.expect(t, "done short") // in its Stop, which waits for the long one
+	got := takeOver(t, topic, d)
+	require.NoError(t, c.Process.Kill())
+	killed := time.Now()
+	info := got.Wait(t, 1)[0]
+	require.LessOrEqual(t, time.Since(killed), childLease+time.Second)
+	require.Equal(t, 2, info.Attempt)
+	Eventually(t, func() bool { return d.Stats().Handled >= 1 }, "handled")
+	Eventually(t, func() bool {
+		s, err := d.Status(t.Context(), topic.Name())
+		return err == nil && s[0].Ready+s[0].Running+s[0].Delayed+s[0].Dead == 0
+	}, "nothing is left")
 }
