@@ -150,6 +150,8 @@ func (k *redisKeys) forPush() []string {
 	return []string{k.bodies, k.known, k.wake, k.lanes[0], k.lanes[1], k.lanes[2]}
 }
 
+func (k *redisKeys) forID() []string { return []string{k.bodies, k.known} }
+
 func (k *redisKeys) forUpdate() []string {
 	return append(k.forPush(), k.leases, k.states, k.kept)
 }

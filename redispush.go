@@ -131,11 +131,11 @@ func (b *redisBroker) pushStep(ctx context.Context, topic string, msgs []driver.
 func pushCall(topic string, msgs []driver.Message, step []int) redisCall {
 	call := redisCall{
 		script: pushScript, topic: topic, writes: true,
-		groups: (*redisTopic).receivers, keys: (*redisKeys).forPush,
+		groups: (*redisTopic).receivers, keys: (*redisKeys).forPush, idle: (*redisKeys).forID,
 	}
 	simple := msgs[step[0]].Conflict == driver.KeepFirst
 	if !simple {
-		call.script, call.keys = updateScript, (*redisKeys).forUpdate
+		call.script, call.keys, call.idle = updateScript, (*redisKeys).forUpdate, nil
 	}
 	call.args = make([]any, 0, 2+6*len(step))
 	call.args = append(call.args, "", "0")

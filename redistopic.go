@@ -105,6 +105,7 @@ type redisCall struct {
 	topic  string
 	groups func(*redisTopic) []string
 	keys   func(*redisKeys) []string // of each group
+	idle   func(*redisKeys) []string // of the default group, where it is none of them; may be nil
 	args   []any                     // the first is set to the version of the group list
 	writes bool                      // it stores messages: it may be the first to, and replicas are waited for
 }
@@ -123,7 +124,13 @@ func (b *redisBroker) onGroups(ctx context.Context, c redisCall) (any, error) {
 		if c.writes && b.replicas > 0 {
 			run = b.runReplicated
 		}
-		reply, err := run(ctx, c.script, b.keysOf(c.topic, c.groups(t), c.keys), c.args...)
+		groups := c.groups(t)
+		keys := b.keysOf(c.topic, groups, c.keys)
+		if c.idle != nil && !slices.Contains(groups, driver.DefaultGroup) {
+			q := b.queue(driver.Queue{Topic: c.topic, Group: driver.DefaultGroup})
+			keys = slices.Insert(keys, 1, c.idle(q.keys)...)
+		}
+		reply, err := run(ctx, c.script, keys, c.args...)
 		if err != nil || reply != nil {
 			return reply, err
 		}

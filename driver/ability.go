@@ -8,13 +8,14 @@ import (
 
 // Canceler is the ability to reach a waiting message by its id.
 type Canceler interface {
-	// Cancel removes every copy of the message that waits. It reports true if
-	// it removed one and none is running: the message will never run. The id
-	// of a canceled message is free at once.
+	// Cancel removes every copy of the message that waits, and what RunAgain
+	// keeps beside one that runs. It reports true if it removed one that waited
+	// and none is running: the message will never run. The id of a canceled
+	// message is free at once.
 	Cancel(ctx context.Context, topic, id string) (bool, error)
 
-	// Reschedule makes every copy that waits due at the given instant. It
-	// reports whether there was one.
+	// Reschedule makes every copy that waits due at the given instant, and what
+	// RunAgain keeps beside one that runs. It reports whether there was one.
 	Reschedule(ctx context.Context, topic, id string, at time.Time) (bool, error)
 }
 

@@ -169,7 +169,8 @@ type Settlement struct {
 	At    time.Time     // ... and At
 	// Reason is why a message is buried: a word, such as "exhausted".
 	Reason string
-	// Error is the text of the failure, for Retry and Bury.
+	// Error is the text of the failure, for Retry and Bury. Where it is empty,
+	// that of an earlier failure stays.
 	Error string
 }
 
@@ -196,7 +197,7 @@ type Broker interface {
 	Subscribe(ctx context.Context, q Queue) error
 
 	// Unsubscribe removes the group and everything it holds, dead letters
-	// included. Removing what is not there is no error.
+	// included, and its pause. Removing what is not there is no error.
 	Unsubscribe(ctx context.Context, q Queue) error
 
 	// Push stores messages on a topic for each of its groups, or for

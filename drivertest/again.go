@@ -18,8 +18,10 @@ var againPromises = []promise{
 	{"run again can be asked for again when it runs", againRepeated},
 	{"run again is kept where the message runs", againGroups},
 	{"cancel removes what is kept to run again", againCanceled},
+	{"reschedule moves what is kept to run again", againRescheduled},
 	{"purge removes what is kept to run again", againPurged},
 	{"the id of a message that ran again is known for the window", againUnique},
+	{"claimed at most once, what is kept to run again comes with a later claim", againAtMostOnce},
 }
 
 var next = driver.Message{ID: "a", Body: []byte("next"), Conflict: driver.RunAgain}
@@ -33,6 +35,23 @@ func (c *trial) again() driver.Delivery {
 	c.accept(next)
 	c.nothing()
 	return d
+}
+
+func againAtMostOnce(c *trial) {
+	c.needs(c.caps.AtMostOnce, "claims for at most once")
+	c.end(c.again(), driver.Release)
+	once := driver.ClaimRequest{AtMostOnce: true, Lease: long, Limit: 2}
+	for _, body := range []string{"body of a", "next"} {
+		var got []driver.Delivery
+		c.eventually("claim "+body, func() bool {
+			got = c.claim(once).Deliveries
+			return len(got) > 0
+		})
+		if len(got) != 1 || string(got[0].Body) != body {
+			c.Fatalf("claimed %v, want one message with the body %q", ids(got), body)
+		}
+	}
+	c.drained()
 }
 
 func againWaiting(c *trial) {
@@ -134,6 +153,19 @@ func againCanceled(c *trial) {
 	}
 	c.end(d, driver.Ack)
 	c.drained()
+}
+
+func againRescheduled(c *trial) {
+	canceler := ability[driver.Canceler](c)
+	c.needs(c.caps.Delay > 0, "delays")
+	d := c.again()
+	at := c.clock().Add(long)
+	c.reschedule(canceler, at, true)
+	if c.lost(d) {
+		c.Error("the claim of the running message is lost")
+	}
+	c.end(d, driver.Ack)
+	c.nextWithin(at, at)
 }
 
 func againPurged(c *trial) {

@@ -40,7 +40,7 @@ var raceDefects = []defect{
 		b.onCancel = func(ctx context.Context, topic, id string) (bool, error) {
 			waits := false
 			b.editAll(topic, func(q *queue) { waits = waits || q.live[id] != nil && q.live[id].waits() })
-			<-time.After(10 * time.Microsecond)
+			<-time.After(time.Millisecond)
 			_, err := b.Memory.Cancel(ctx, topic, id)
 			return waits, err
 		}

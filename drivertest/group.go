@@ -12,6 +12,7 @@ var groupPromises = []promise{
 	{"without a group messages wait for the default group", groupDefault},
 	{"a group gets what is pushed after it subscribed", groupLater},
 	{"messages of the default group stay there when another subscribes", groupDefaultStays},
+	{"an id is a duplicate while it waits for the default group, also of other groups", groupDefaultDuplicate},
 	{"subscribing again changes nothing", groupRepeated},
 	{"unsubscribe removes everything the group holds", groupUnsubscribed},
 	{"unsubscribe lets the claims of the group go", groupUnsubscribedRunning},
@@ -65,6 +66,15 @@ func groupDefault(c *trial) {
 	c.accept(plain("a"))
 	c.body("a", "body of a")
 	c.nothing()
+}
+
+func groupDefaultDuplicate(c *trial) {
+	c.needs(c.caps.Groups && c.caps.UniqueID, "groups and ids")
+	c.accept(plain("a"))
+	one := c.group("one")
+	c.refuse(plain("a"), driver.ErrDuplicate)
+	one.nothing()
+	c.group(driver.DefaultGroup).one("a")
 }
 
 func groupLater(c *trial) {

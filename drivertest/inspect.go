@@ -11,6 +11,7 @@ var inspectPromises = []promise{
 	{"a delayed message is shown with its due time", inspectDelayed},
 	{"a running message is shown with the end of its lease", inspectRunning},
 	{"a message that waits for its retry is shown with its failure", inspectRetried},
+	{"a failure without a text leaves that of the one before", inspectSilentFailure},
 	{"a dead message is shown with its reason", inspectDead},
 	{"what is not there is not found", inspectNothing},
 	{"looking changes nothing", inspectHarmless},
@@ -99,6 +100,22 @@ func inspectRetried(c *trial) {
 	r := c.get(inspector, driver.Delayed)
 	c.recorded(r, 2, 2)
 	c.dueWithin(r.Time, from.Add(long), c.clock().Add(long))
+}
+
+func inspectSilentFailure(c *trial) {
+	inspector := ability[driver.Inspector](c)
+	c.accept(plain("a"))
+	for _, s := range []driver.Settlement{
+		{Verb: driver.Retry, Error: "it broke"}, {Verb: driver.Retry}, {Verb: driver.Release}, {Verb: driver.Bury, Reason: "exhausted"},
+	} {
+		s.Receipt = c.one("a").Receipt
+		c.must(c.settle(s))
+		r, err := inspector.Get(c.Context(), c.queue, "a")
+		c.must(err)
+		if r.LastError != "it broke" {
+			c.Errorf("last error after verb %d = %q, want that of the first failure", s.Verb, r.LastError)
+		}
+	}
 }
 
 func inspectDead(c *trial) {

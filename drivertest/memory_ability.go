@@ -39,7 +39,7 @@ func (m *Memory) Cancel(ctx context.Context, topic, id string) (bool, error) {
 }
 
 // Reschedule makes every copy that waits due at the given instant, or now if
-// that has passed.
+// that has passed, and what RunAgain keeps beside one that runs.
 func (m *Memory) Reschedule(ctx context.Context, topic, id string, at time.Time) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -48,8 +48,13 @@ func (m *Memory) Reschedule(ctx context.Context, topic, id string, at time.Time)
 	}
 	now, found := time.Now(), false
 	for _, q := range m.topic(topic, now).queues {
-		if c := q.live[id]; c != nil && c.waits() {
+		switch c := q.live[id]; {
+		case c == nil:
+		case c.waits():
 			q.postpone(c, later(now, at), now)
+			found = true
+		case c.successor != nil:
+			c.successor.due = later(now, at)
 			found = true
 		}
 	}

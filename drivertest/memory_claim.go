@@ -27,12 +27,19 @@ func (m *Memory) Claim(ctx context.Context, q driver.Queue, r driver.ClaimReques
 		return driver.Claim{Now: now, Next: -1}, nil
 	}
 	c := driver.Claim{Now: now}
-	for len(c.Deliveries) < r.Limit {
+	var claimed []*message
+	for len(claimed) < r.Limit {
 		next := from.take()
 		if next == nil {
 			break
 		}
+		claimed = append(claimed, next)
 		c.Deliveries = append(c.Deliveries, m.claim(from, next, r, now))
+	}
+	if r.AtMostOnce {
+		for _, one := range claimed { // only now: what RunAgain keeps is for the next claim
+			from.end(one, driver.Settlement{Verb: driver.Ack}, now, m.window)
+		}
 	}
 	c.Next = from.next(now)
 	return c, nil
@@ -45,9 +52,6 @@ func (m *Memory) claim(q *queue, c *message, r driver.ClaimRequest, now time.Tim
 	c.token = strconv.FormatInt(m.claims, 36)
 	d := c.delivery(m.claims)
 	q.place(c, driver.Running, now.Add(r.Lease))
-	if r.AtMostOnce {
-		q.end(c, driver.Settlement{Verb: driver.Ack}, now, m.window)
-	}
 	return d
 }
 

@@ -61,17 +61,24 @@ func (q *queue) end(m *message, s driver.Settlement, now time.Time, window time.
 		q.drop(m)
 		q.complete(m, now, window)
 	case driver.Retry:
-		m.failures++
-		m.lastError = s.Error
+		m.fail(s)
 		q.postpone(m, dueTime(now, s.Delay, s.At), now)
 	case driver.Release:
 		m.attempts--
 		q.postpone(m, dueTime(now, s.Delay, s.At), now)
 	case driver.Bury:
-		m.failures++
-		m.lastError, m.reason = s.Error, s.Reason
+		m.fail(s)
+		m.reason = s.Reason
 		q.bury(m, now)
 		q.complete(m, now, window)
+	}
+}
+
+// fail counts a failure. Without a text it keeps that of the one before.
+func (m *message) fail(s driver.Settlement) {
+	m.failures++
+	if s.Error != "" {
+		m.lastError = s.Error
 	}
 }
 

@@ -33,6 +33,7 @@ func (t *topic) remove(group string) {
 		t.queues[group] = fresh
 		old.changed()
 	}
+	delete(t.paused, group)
 }
 
 // receivers returns the queues that a push stores a copy in.

@@ -14,6 +14,7 @@ var pausePromises = []promise{
 	{"pausing again changes nothing", pauseRepeated},
 	{"resuming what is not paused is no error", pauseResumed},
 	{"a pause lasts when nothing is left", pauseLasts},
+	{"the pause of a group ends with the group", pauseUnsubscribed},
 	{"status shows what is paused", pauseShown},
 }
 
@@ -35,6 +36,16 @@ func pauseGroup(c *trial) {
 	c.silent()
 	c.must(pauser.Resume(c.Context(), c.queue))
 	c.one("a")
+}
+
+func pauseUnsubscribed(c *trial) {
+	pauser := ability[driver.Pauser](c)
+	one, _ := c.groups()
+	c.must(pauser.Pause(c.Context(), one.queue))
+	c.must(c.b.Unsubscribe(c.Context(), one.queue))
+	c.must(c.b.Subscribe(c.Context(), one.queue))
+	c.accept(plain("a"))
+	one.one("a")
 }
 
 func pauseTopic(c *trial) {

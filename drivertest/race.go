@@ -142,9 +142,9 @@ func raceCancel(c *trial) {
 		c.accept(plain(id))
 		var canceled bool
 		var claimed []driver.Delivery
-		c.together(2, func(i int) error {
+		c.together(2, func(who int) error {
 			var err error
-			if i == 0 {
+			if who == i%2 { // where one processor has both, the later one comes first
 				canceled, err = canceler.Cancel(c.Context(), c.queue.Topic, id)
 			} else {
 				claimed, err = c.claimAndAck(1, long)

@@ -76,7 +76,7 @@ func (s session) forgetKept(ctx context.Context, queue int64, id string) error {
 }
 
 // Reschedule makes every copy that waits due at the given instant, or now if
-// that has passed.
+// that has passed, and what RunAgain keeps beside one that runs.
 func (b *Broker) Reschedule(ctx context.Context, topic, id string, at time.Time) (bool, error) {
 	var moved []queueRow
 	err := b.transact(ctx, func(s session) (err error) {
@@ -90,18 +90,25 @@ func (b *Broker) Reschedule(ctx context.Context, topic, id string, at time.Time)
 	return true, nil
 }
 
-// reschedule returns the queues that had a copy waiting.
+// reschedule returns the queues in which it found something to move.
 func (s session) reschedule(ctx context.Context, topic, id string, at time.Time) ([]queueRow, error) {
 	h, copies, err := s.copies(ctx, topic, id)
 	if err != nil {
 		return nil, err
 	}
 	var moved []queueRow
+	due := max(h.now, instant(at))
 	for _, r := range copies {
-		if !r.lives() || !r.waits(h.now) {
+		waits := r.waits(h.now)
+		switch {
+		case !r.lives() || !waits && r.again == 0:
 			continue
+		case waits:
+			err = s.postpone(ctx, r.queue, blob(id), due)
+		default:
+			_, err = s.exec(ctx, "UPDATE {again} SET due = ? WHERE queue_id = ? AND id = ?", due, r.queue, blob(id))
 		}
-		if err := s.postpone(ctx, r.queue, blob(id), max(h.now, instant(at))); err != nil {
+		if err != nil {
 			return nil, err
 		}
 		for _, q := range h.queues {

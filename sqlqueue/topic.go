@@ -70,7 +70,7 @@ func (b *Broker) Unsubscribe(ctx context.Context, q driver.Queue) error {
 			return err
 		}
 		row, _ = h.find(q.Group)
-		_, err = s.exec(ctx, "UPDATE {queues} SET subscribed = ? WHERE id = ?", groupRemoved, row.id)
+		_, err = s.exec(ctx, "UPDATE {queues} SET subscribed = ?, paused = 0 WHERE id = ?", groupRemoved, row.id)
 		return err
 	})
 	if err != nil || row.id == 0 {
