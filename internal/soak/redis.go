@@ -26,7 +26,7 @@ var backend = trial.Backend{
 func start(_ context.Context, mode string) (*trial.Server, error) {
 	args := []string{"--maxmemory-policy", "noeviction"}
 	if mode != "off" {
-		args = append(args, "--appendonly", "yes", "--appendfsync", mode)
+		args = append(args, "--appendonly", "yes", "--appendfsync", mode, "--auto-aof-rewrite-min-size", "8mb") // so that a restart is short
 	}
 	i, err := testsvc.OpenRedis(args...)
 	if err != nil {
