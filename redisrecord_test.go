@@ -89,3 +89,29 @@ func TestRedisRescheduleAfterALease(t *testing.T) {
 		c.consistent("Reschedule")
 	}
 }
+
+func TestRedisRescheduleOfWhatIsKept(t *testing.T) {
+	s := testsvc.StartRedis(t)
+	c := newCase(t, s.URL)
+	c.push(message("a"))
+	running := c.claim(1)[0]
+	c.push(driver.Message{ID: "a", Conflict: driver.RunAgain, Priority: driver.Low, Body: []byte("again")})
+	c.do("CONFIG", "SET", "maxmemory", "1") // what frees no memory is refused, unless something freed comes first
+	at := time.Now().Add(time.Hour).Truncate(time.Microsecond)
+	if ok, err := c.Reschedule(t.Context(), c.q.Topic, "a", at); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	c.do("CONFIG", "SET", "maxmemory", "0")
+	c.ack(running)
+	r, err := c.Get(t.Context(), c.q, "a")
+	if err != nil || r.State != driver.Delayed || !r.Time.Equal(at) || r.Priority != driver.Low || string(r.Body) != "again" {
+		t.Errorf("Get = %+v, %v, want what was kept, delayed until %v", r, err, at)
+	}
+
+	c.push(message("b"))
+	c.claim(1)
+	c.do("HSET", c.keys().kept, "b", "garbage")
+	if ok, err := c.Reschedule(t.Context(), c.q.Topic, "b", at); ok || err != nil {
+		t.Errorf("Reschedule of garbage = %v, %v, want that there is nothing", ok, err)
+	}
+}
