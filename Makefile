@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 SHELL := bash
-.PHONY: help deps test check fmt-check vet lint vuln tidy-check stress soak soak-sql cover fuzz mutate model
+.PHONY: help deps test check fmt-check vet lint vuln tidy-check stress soak soak-sql cover fuzz mutate model bench
 .NOTPARALLEL:
 
 # Every module of the repository, of which tools is no part.
@@ -68,6 +68,9 @@ soak: deps ## 3 minutes of Redis while everything is killed, frozen and cut off 
 
 soak-sql: deps ## a minute of the same for each SQL database
 	@for e in mariadb postgres sqlite; do go run -C sqlqueue/sqltest ./soak -engine $$e -minutes 1 -seed 1 || exit 1; done
+
+bench: deps ## fanfare and its peers at the same work; nothing else should run meanwhile
+	go run -C bench . -json "$(CURDIR)/bench.json"
 
 cover: deps ## test coverage of the main module, in cover.out
 	go test -count=1 -timeout 10m -coverpkg=./... -coverprofile=cover.out ./...
