@@ -89,14 +89,23 @@ if lease[2] and tonumber(lease[2]) <= now then
   lease = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')
 end
 
--- Pick by the turns of the cycle. The turn of a lane in which nothing is due
--- goes to the first lane in which something is.
-local at, n = { [0] = 1, 1, 1 }, 0
-local ids, laneOf, dueOf = {}, {}, {}
-local function due(k)
-  local score = line[k][at[k] + 1]
-  return score and tonumber(score) <= now
+-- ready[k] counts what is due of what was read of a lane, which is in order.
+local ready = {}
+for k = 0, 2 do
+  local m = #line[k] / 2
+  if m > 0 and tonumber(line[k][2 * m]) > now then
+    m = 0
+    while tonumber(line[k][2 * m + 2]) <= now do m = m + 1 end
+  end
+  ready[k] = m
 end
+
+-- Pick by the turns of the cycle. The turn of a lane in which nothing is due
+-- goes to the first lane in which something is. at[k] counts what is picked of a
+-- lane.
+local at, n = { [0] = 0, 0, 0 }, 0
+local ids, laneOf, dueOf = {}, {}, {}
+local function due(k) return at[k] < ready[k] end
 local function pick()
   local k = cycle[(turn + n) % #cycle + 1]
   if not due(k) then
@@ -106,9 +115,10 @@ local function pick()
     end
     if not k then return false end
   end
+  local i = 2 * at[k]
+  at[k] = at[k] + 1
   n = n + 1
-  ids[n], laneOf[n], dueOf[n] = line[k][at[k]], k, line[k][at[k] + 1]
-  at[k] = at[k] + 2
+  ids[n], laneOf[n], dueOf[n] = line[k][i + 1], k, line[k][i + 2]
   return true
 end
 while n < limit and pick() do end
@@ -144,21 +154,22 @@ local claimed, tokens = {}, {}
 local left, orphans = { [0] = {}, {}, {} }, {}
 local state = n > 0 and redis.call('HMGET', states, unpack(ids))
 local clock = string.format('%.0f', now)
+local first = {} -- what the token of a message that was never claimed begins with, by lane
+for k = 0, 2 do first[k] = clock .. ':' .. nonce .. ':1:0:' .. k .. ':' end
+local function again(i) -- the same of one that was
+  local fence, attempts, failures = string.match(state[i], '^(%d+):%x*:(%d+):(%d+):')
+  if not fence then return first[laneOf[i]] end
+  fence = tonumber(fence) >= now and string.format('%.0f', fence + 1) or clock
+  return fence .. ':' .. nonce .. ':' .. attempts + 1 .. ':' .. failures .. ':' .. laneOf[i] .. ':'
+end
+local m = 0
 for i = 1, n do
   local id, lane = ids[i], left[laneOf[i]]
   lane[#lane + 1] = id
   if bodyOf[i] then
-    local fence, attempts, failures = string.match(state[i] or '', '^(%d+):%x*:(%d+):(%d+):')
-    if fence and tonumber(fence) >= now then
-      fence = string.format('%.0f', fence + 1)
-    else
-      fence = clock
-    end
-    local token = fence .. ':' .. nonce .. ':' .. (attempts or 0) + 1 .. ':' .. (failures or 0)
-      .. ':' .. laneOf[i] .. ':' .. digits(dueOf[i])
-    local m = #claimed
-    claimed[m + 1], tokens[m + 1] = id, token
-    out[3 * m + 4], out[3 * m + 5], out[3 * m + 6] = id, token, bodyOf[i]
+    m = m + 1
+    claimed[m], tokens[m] = id, (state[i] and again(i) or first[laneOf[i]]) .. digits(dueOf[i])
+    out[3 * m + 1], out[3 * m + 2], out[3 * m + 3] = id, tokens[m], bodyOf[i]
   else
     orphans[#orphans + 1] = id
   end
@@ -188,7 +199,7 @@ local function answer(next)
     if score and (not next or tonumber(score) < next) then next = tonumber(score) end
   end
   consider(lease[2])
-  for k = 0, 2 do consider(line[k][at[k] + 1]) end
+  for k = 0, 2 do consider(line[k][2 * at[k] + 2]) end
   if baton then redis.call('LPUSH', wake, '1') end
   if more then
     out[2] = 0

@@ -11,6 +11,7 @@ end
 local ended, until_, failed = {}, {}, {}
 local followed, body, waiter, waits = {}, {}, {}, { [0] = {}, {}, {} }
 local follows
+local till = string.format('%.0f', now + span)
 for i, id in ipairs(claimed) do
   local fence, failures = string.match(tokens[i], '^(%d+):%x+:%d+:(%d+):')
   if failures ~= '0' then failed[#failed + 1] = id end
@@ -26,7 +27,7 @@ for i, id in ipairs(claimed) do
   else
     local m = #ended
     ended[m + 1] = id
-    until_[2 * m + 1], until_[2 * m + 2] = now + span, id
+    until_[2 * m + 1], until_[2 * m + 2] = till, id
   end
 end
 

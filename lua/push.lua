@@ -43,18 +43,23 @@ if first > 2 then look(KEYS[2], KEYS[3]) end
 for g = first, #KEYS, 6 do look(KEYS[g], KEYS[g + 1]) end
 
 local bodies, waiting, earliest = {}, {}, {}
+local clock = string.format('%.0f', now) -- since numbers become arguments slowly
 for i, id in ipairs(ids) do
   if not outcome[i] then
     outcome[i] = 1
     local m = 5 * i - 2
-    local lane, at = tonumber(ARGV[m + 1]), math.max(now + ARGV[m + 2], tonumber(ARGV[m + 3]))
+    local lane, at, score = tonumber(ARGV[m + 1]), now, clock
+    if ARGV[m + 2] ~= '0' or ARGV[m + 3] ~= '0' then
+      at = math.max(now + ARGV[m + 2], tonumber(ARGV[m + 3]))
+      score = at
+    end
     bodies[#bodies + 1] = id
     bodies[#bodies + 1] = ARGV[m + 4]
     local list = waiting[lane] or {}
     waiting[lane] = list
-    list[#list + 1] = at
+    list[#list + 1] = score
     list[#list + 1] = id
-    earliest[lane] = math.min(earliest[lane] or at, at)
+    if not earliest[lane] or at < earliest[lane] then earliest[lane] = at end
   end
 end
 if #bodies == 0 then return outcome end

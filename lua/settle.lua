@@ -27,20 +27,9 @@ local window, acks, trims = tonumber(ARGV[1]), tonumber(ARGV[2]), 500
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 
-local ids, settlements = {}, {}
-for i = 1, acks do
-  settlements[i] = { verb = 'ack', id = ARGV[2 * i + 1], token = ARGV[2 * i + 2] }
-  ids[i] = ARGV[2 * i + 1]
-end
-for a = 2 * acks + 3, #ARGV, 7 do
-  local delay, at = tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4])
-  settlements[#settlements + 1] = {
-    verb = ARGV[a], id = ARGV[a + 1], token = ARGV[a + 2],
-    due = math.max(now + delay, at),
-    reason = ARGV[a + 5], error = ARGV[a + 6],
-  }
-  ids[#ids + 1] = ARGV[a + 1]
-end
+local ids = {}
+for i = 1, acks do ids[i] = ARGV[2 * i + 1] end
+for a = 2 * acks + 3, #ARGV, 7 do ids[#ids + 1] = ARGV[a + 1] end
 
 local state = redis.call('HMGET', states, unpack(ids))
 local lease = redis.call('ZMSCORE', leases, unpack(ids))
@@ -54,6 +43,7 @@ local held, lost, ended, followed, errorless = {}, {}, {}, {}, {}
 local setKnown, setBody, setState, setError = {}, {}, {}, {}
 local setDead, setDeadBody, setDeadInfo = {}, {}, {}
 local waits, earliest = { [0] = {}, {}, {} }, {}
+local till = string.format('%.0f', now + window)
 local function add(list, a, b)
   local n = #list
   list[n + 1], list[n + 2] = a, b
@@ -69,15 +59,16 @@ end
 
 -- finish ends a message. What was kept until then waits from now on.
 local function finish(id, fence, failures, successor)
-  if failures > 0 then errorless[#errorless + 1] = id end
-  local lane, due, start = string.match(successor or '', '^([012]):(%d+):()')
+  if failures and failures > 0 then errorless[#errorless + 1] = id end
+  local lane, due, start
+  if successor then lane, due, start = string.match(successor, '^([012]):(%d+):()') end
   if lane then
     followed[#followed + 1] = id
     add(setBody, id, string.sub(successor, start))
     wait(id, lane, tonumber(due), fence, 0, 0)
   else
     ended[#ended + 1] = id
-    add(setKnown, now + window, id)
+    add(setKnown, till, id)
   end
 end
 
@@ -115,18 +106,40 @@ local function refused(s, current)
 end
 
 local out, done = {}, {}
-for i, s in ipairs(settlements) do
+local function hold(i, id)
+  out[i], done[id] = 1, true
+  held[#held + 1] = id
+  if not lease[i] then lost[#lost + 1] = id end
+end
+
+local function settle(i, s)
   local fence, attempts, failures, lane = string.match(s.token, '^(%d+):%x+:(%d+):(%d+):([012]):')
   if state[i] ~= s.token or not fence then
     out[i] = refused(s, state[i])
   elseif done[s.id] then
     out[i] = 2
   else
-    out[i], done[s.id] = 1, true
-    held[#held + 1] = s.id
-    if not lease[i] then lost[#lost + 1] = s.id end
+    hold(i, s.id)
     end_[s.verb](s, fence, tonumber(attempts), tonumber(failures), lane, successors[i])
   end
+end
+
+for i = 1, acks do
+  local id, token = ids[i], ARGV[2 * i + 2]
+  -- Nearly all end a message that never failed and that nothing follows.
+  if state[i] == token and not done[id] and not successors[i] and string.find(token, '^%d+:%x+:%d+:0:[012]:') then
+    hold(i, id)
+    finish(id)
+  else
+    settle(i, { verb = 'ack', id = id, token = token })
+  end
+end
+for a = 2 * acks + 3, #ARGV, 7 do
+  settle(#out + 1, {
+    verb = ARGV[a], id = ARGV[a + 1], token = ARGV[a + 2],
+    due = math.max(now + tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4])),
+    reason = ARGV[a + 5], error = ARGV[a + 6],
+  })
 end
 
 -- Read what is written below and was not read above, then write.
