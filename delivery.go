@@ -23,7 +23,8 @@ type Delivery struct {
 	MaxAttempts int
 	Priority    Priority
 	// DispatchedAt is by the clock of the process that dispatched the event,
-	// DueAt by the clock of the dispatcher's backend.
+	// DueAt by the clock of the dispatcher's backend. In process both may be some
+	// milliseconds early where more than 300,000 events come in a second.
 	DispatchedAt time.Time
 	DueAt        time.Time
 	// Headers must not be changed.

@@ -84,11 +84,13 @@ func (w withOptions) GoString() string { return w.String() }
 // Delay lets the event wait for d from when it is dispatched. The resolution is
 // the dispatcher's, rounded up: a microsecond on Redis. Nothing ever fires early.
 // Zero or less means now. Of several Delay and At the last one counts.
-func Delay(d time.Duration) EventOption {
-	return eventOption(func(s *settings) error {
-		s.delay, s.at, s.timed = max(d, 0), time.Time{}, true
-		return nil
-	})
+func Delay(d time.Duration) EventOption { return eventDelay(max(d, 0)) }
+
+type eventDelay time.Duration
+
+func (d eventDelay) applyEvent(s *settings) error {
+	s.delay, s.at, s.timed = time.Duration(d), time.Time{}, true
+	return nil
 }
 
 // At lets the event wait until t, by the clock of the dispatcher's backend. An

@@ -28,19 +28,25 @@ type timers struct {
 // firedAtOnce bounds how many events are taken under one lock.
 const firedAtOnce = 256
 
-// add keeps copies until they are due. It takes all of them, or reports false
-// because of close.
-func (t *timers) add(copies ...*localCopy) bool {
+// delayed is what the timers keep: a *localCopy, or an event that becomes one
+// when it is due.
+type delayed interface {
+	// ready returns the copy, which is due then.
+	ready(due int64) *localCopy
+	audience() *audience
+}
+
+// add keeps something until it is due. It reports false because of close.
+func (t *timers) add(due int64, all ...delayed) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
 		return false
 	}
 	first := t.heap.first()
-	for _, c := range copies {
+	for _, of := range all {
 		t.seq++
-		c.seq = t.seq
-		heap.Push(&t.heap, c)
+		t.heap.add(dueEntry{due: due, seq: t.seq, of: of})
 	}
 	if !t.running {
 		t.running = true
@@ -63,25 +69,24 @@ func (t *timers) remove(c *localCopy) bool {
 	if c.pos == 0 {
 		return false
 	}
-	heap.Remove(&t.heap, c.pos-1)
+	t.heap.remove(c.pos - 1)
 	return true
 }
 
-// extract takes out the copies of which gone is true.
-func (t *timers) extract(gone func(*localCopy) bool) (out []*localCopy) {
+// extract takes out what is for audiences of which gone is true.
+func (t *timers) extract(gone func(*audience) bool) (out []*localCopy) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	kept := t.heap[:0]
-	for _, c := range t.heap {
-		if gone(c) {
-			c.pos = 0
-			out = append(out, c)
+	kept := dueHeap{}
+	for i := range t.heap.n {
+		e := *t.heap.at(i)
+		if gone(e.of.audience()) {
+			e.place(0)
+			out = append(out, e.of.ready(e.due))
 			continue
 		}
-		kept = append(kept, c)
-		c.pos = len(kept)
+		kept.append(e)
 	}
-	clear(t.heap[len(kept):])
 	t.heap = kept
 	heap.Init(&t.heap)
 	return out
@@ -89,19 +94,19 @@ func (t *timers) extract(gone func(*localCopy) bool) (out []*localCopy) {
 
 // close ends the goroutine and returns what it had kept: first what is due
 // already, then the rest. Both are in order.
-func (t *timers) close() (due, later []*localCopy) {
+func (t *timers) close() (due, later []dueEntry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
 	close(t.quit)
 	now := t.now()
-	for len(t.heap) > 0 {
-		c := heap.Pop(&t.heap).(*localCopy)
-		if c.due <= now {
-			due = append(due, c)
+	for t.heap.n > 0 {
+		e := t.heap.remove(0)
+		if e.due <= now {
+			due = append(due, e)
 			continue
 		}
-		later = append(later, c)
+		later = append(later, e)
 	}
 	return due, later
 }
@@ -111,8 +116,8 @@ func (t *timers) run() {
 	defer timer.Stop()
 	for {
 		due, sleep := t.take()
-		for _, c := range due {
-			t.fire(c)
+		for _, e := range due {
+			t.fire(e.of.ready(e.due))
 		}
 		if sleep == 0 {
 			continue
@@ -133,11 +138,11 @@ func (t *timers) run() {
 
 // take removes what is due and returns how long to sleep after that: not at all
 // with zero, until woken with less.
-func (t *timers) take() (due []*localCopy, sleep time.Duration) {
+func (t *timers) take() (due []dueEntry, sleep time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
-	for len(t.heap) > 0 {
+	for t.heap.n > 0 {
 		wait := time.Duration(t.heap.first().due - now)
 		if wait > 0 {
 			return due, min(wait, t.interval)
@@ -145,54 +150,96 @@ func (t *timers) take() (due []*localCopy, sleep time.Duration) {
 		if len(due) == firedAtOnce {
 			return due, 0
 		}
-		due = append(due, heap.Pop(&t.heap).(*localCopy))
+		due = append(due, t.heap.remove(0))
 	}
 	return due, -1
 }
 
-// dueHeap is a heap.Interface. Its entries know their positions.
-type dueHeap []*localCopy
+// dueHeap is a heap.Interface. It grows and shrinks by blocks, so that nothing is
+// copied and little is unused, however many wait.
+type dueHeap struct {
+	blocks []*[dueBlock]dueEntry
+	n      int
+}
 
-func (h dueHeap) first() *localCopy {
-	if len(h) == 0 {
-		return nil
+const dueBlock = 256
+
+// dueEntry is one thing that waits.
+type dueEntry struct {
+	due int64
+	seq uint64
+	of  delayed
+}
+
+// place tells a copy where it is, from 1, or 0 if it is not in the heap.
+func (e *dueEntry) place(pos int) {
+	if c, ok := e.of.(*localCopy); ok {
+		c.pos = pos
 	}
-	return h[0]
 }
 
-func (h dueHeap) Len() int { return len(h) }
+func (h *dueHeap) at(i int) *dueEntry { return &h.blocks[i/dueBlock][i%dueBlock] }
 
-func (h dueHeap) Less(i, j int) bool {
-	if h[i].due != h[j].due {
-		return h[i].due < h[j].due
+// first returns the entry that is due first, or none.
+func (h *dueHeap) first() dueEntry {
+	if h.n == 0 {
+		return dueEntry{}
 	}
-	return h[i].seq < h[j].seq
+	return *h.at(0)
 }
 
-func (h dueHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].pos, h[j].pos = i+1, j+1
+// add and remove are for what Push and Remove of package heap are for, but make
+// no interface of each entry.
+
+func (h *dueHeap) add(e dueEntry) {
+	h.append(e)
+	heap.Fix(h, h.n-1)
 }
 
-// Push and Pop are for package heap.
-
-func (h *dueHeap) Push(x any) {
-	c := x.(*localCopy)
-	*h = append(*h, c)
-	c.pos = len(*h)
-}
-
-func (h *dueHeap) Pop() any {
-	last := len(*h) - 1
-	c := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	if last >= leastHeap && last < cap(*h)/4 {
-		*h = append(make(dueHeap, 0, cap(*h)/2), *h...)
+func (h *dueHeap) remove(i int) dueEntry {
+	last := h.n - 1
+	h.Swap(i, last)
+	e := *h.at(last)
+	*h.at(last) = dueEntry{}
+	e.place(0)
+	h.n = last
+	if unused := len(h.blocks) - (h.n+dueBlock-1)/dueBlock; unused > 1 {
+		h.blocks[len(h.blocks)-1] = nil
+		h.blocks = h.blocks[:len(h.blocks)-1]
 	}
-	c.pos = 0
-	return c
+	if i < h.n {
+		heap.Fix(h, i)
+	}
+	return e
 }
 
-// leastHeap is the capacity below which the heap does not give memory back.
-const leastHeap = 1024
+func (h *dueHeap) append(e dueEntry) {
+	if h.n == len(h.blocks)*dueBlock {
+		h.blocks = append(h.blocks, new([dueBlock]dueEntry))
+	}
+	h.n++
+	*h.at(h.n - 1) = e
+	e.place(h.n)
+}
+
+func (h *dueHeap) Len() int { return h.n }
+
+func (h *dueHeap) Less(i, j int) bool {
+	a, b := h.at(i), h.at(j)
+	if a.due != b.due {
+		return a.due < b.due
+	}
+	return a.seq < b.seq
+}
+
+func (h *dueHeap) Swap(i, j int) {
+	a, b := h.at(i), h.at(j)
+	*a, *b = *b, *a
+	a.place(i + 1)
+	b.place(j + 1)
+}
+
+// Push and Pop are for functions of package heap that are not used.
+
+func (h *dueHeap) Push(x any) { h.append(x.(dueEntry)) }
+func (h *dueHeap) Pop() any   { return h.remove(h.n - 1) }

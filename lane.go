@@ -2,6 +2,7 @@ package fanfare
 
 import (
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 )
@@ -22,14 +23,16 @@ type lane[T any] struct {
 	mu       sync.Mutex
 	to       *audience // who listens; nil when nobody does any more
 	queue    laneQueue[T]
+	batch    *laneBatch[T]    // what comes before the queue
+	workers  []*laneWorker[T] // in no order
 	parked   []*laneWorker[T] // the one that parked last is called first
-	workers  int
-	calling  bool // a worker that was called has not arrived yet
-	closed   bool // there will be no more work
-	aborted  bool // what comes is refused
-	reaping  bool // the reaper is going to come
+	calling  bool             // a worker is on its way: it was called, or looks once more before it parks
+	closed   bool             // there will be no more work
+	aborted  bool             // what comes is refused
+	reaping  bool             // the reaper is going to come
 	reaper   *time.Timer
 	accepted uint64 // events that came by push
+	stamps   stamps
 }
 
 // audience is the handlers of a lane at one moment. It does not change. An event
@@ -37,6 +40,14 @@ type lane[T any] struct {
 type audience struct {
 	lane     anyLane
 	handlers []*localHandler
+	plain    bool // no handler has a timeout, and there is no observer
+}
+
+func newAudience(lane anyLane, handlers []*localHandler) *audience {
+	plain := !slices.ContainsFunc(handlers, func(h *localHandler) bool {
+		return h.timeout > 0 || h.l.config.observer != nil
+	})
+	return &audience{lane: lane, handlers: handlers, plain: plain}
 }
 
 // anyLane is a lane without its type.
@@ -51,6 +62,9 @@ type anyLane interface {
 	abort() []leftover
 	close()
 	pushed() uint64
+	collect() (done int)
+	running(h *localHandler) int
+	shortcut() any
 }
 
 // leftover is what is known of an event that Stop found in a lane.
@@ -79,17 +93,26 @@ func (q *lane[T]) audience() *audience {
 	return q.to
 }
 
-// push queues an event that has no copy. It reports false if nobody listens here
-// any more.
+// unstamped is a time that push has to find out.
+const unstamped = -1
+
+// push queues an event that has no copy, and was dispatched at a time. It reports
+// false if nobody listens here any more.
 func (q *lane[T]) push(event T, at int64) bool {
 	q.mu.Lock()
 	if q.to == nil || q.aborted {
 		q.mu.Unlock()
 		return false
 	}
+	if at == unstamped {
+		at = q.stamps.next(q.l)
+	}
 	q.accepted++
-	q.queue.put(item[T]{event: event, to: q.to, at: at}, Normal)
-	w := q.call()
+	q.queue.putPlain(event, at, q.to)
+	var w *laneWorker[T]
+	if !q.calling {
+		w = q.call()
+	}
 	q.mu.Unlock()
 	w.start()
 	return true
@@ -106,7 +129,10 @@ func (q *lane[T]) put(c *localCopy) bool {
 		q.mu.Unlock()
 		return false
 	}
-	q.queue.put(item[T]{copy: c, to: c.to}, c.content.priority)
+	if c.content.priority != Normal {
+		q.recall()
+	}
+	q.queue.putCopy(c)
 	w := q.call()
 	q.mu.Unlock()
 	w.start()
@@ -135,13 +161,14 @@ func (q *lane[T]) call() *laneWorker[T] {
 		q.calling, w.called = true, true
 		return w
 	}
-	if q.workers == q.limit {
+	if len(q.workers) == q.limit {
 		return nil
 	}
-	q.workers++
 	q.calling = true
 	q.l.goroutines.Add(1)
-	return &laneWorker[T]{lane: q, called: true}
+	w := &laneWorker[T]{lane: q, called: true, number: len(q.workers), place: runLength}
+	q.workers = append(q.workers, w)
+	return w
 }
 
 // add lets h hear what is accepted from now on.
@@ -153,7 +180,7 @@ func (q *lane[T]) add(h *localHandler) {
 		handlers = q.to.handlers
 	}
 	handlers = append(handlers[:len(handlers):len(handlers)], h)
-	q.to = &audience{lane: q, handlers: handlers}
+	q.to = newAudience(q, handlers)
 }
 
 // remove takes h away. If that was the last handler, nobody listens any more:
@@ -168,11 +195,12 @@ func (q *lane[T]) remove(h *localHandler) (left []*localCopy, plain int) {
 		}
 	}
 	if len(handlers) > 0 {
-		q.to = &audience{lane: q, handlers: handlers}
+		q.to = newAudience(q, handlers)
 		q.mu.Unlock()
 		return nil, 0
 	}
 	q.to = nil
+	q.recall()
 	all := q.queue.empty()
 	q.mu.Unlock()
 	q.close()
@@ -189,17 +217,21 @@ func (q *lane[T]) remove(h *localHandler) (left []*localCopy, plain int) {
 // abort takes what is queued and refuses what comes.
 func (q *lane[T]) abort() []leftover {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	q.aborted = true
-	all := q.queue.empty()
-	q.mu.Unlock()
-	left := make([]leftover, len(all))
-	for i, it := range all {
-		left[i] = leftover{copy: it.copy, at: it.at}
-		if it.copy == nil {
-			left[i].event = it.event
-		}
+	q.recall()
+	return q.queue.empty()
+}
+
+// recall puts what is left of the batch back into the queue, where it is first
+// again.
+func (q *lane[T]) recall() {
+	b := q.batch
+	if b == nil {
+		return
 	}
-	return left
+	q.queue.putBack(b.recall(), b.to)
+	q.batch = nil // its users put it into the pool
 }
 
 // close ends the workers once they find nothing to do.
@@ -221,4 +253,27 @@ func (q *lane[T]) pushed() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.accepted
+}
+
+// collect takes the units of events that are done, from workers that have not
+// given them back yet.
+func (q *lane[T]) collect() (done int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, w := range q.workers {
+		done += w.collect()
+	}
+	return done
+}
+
+// running counts the calls of h that run.
+func (q *lane[T]) running(h *localHandler) (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, w := range q.workers {
+		if w.in.Load() == h {
+			n++
+		}
+	}
+	return n
 }

@@ -2,7 +2,6 @@ package fanfare
 
 import (
 	"context"
-	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
@@ -62,7 +61,7 @@ func pool(l *Local) int {
 	q := l.topic(integers.Name()).routes.Load().lanes[0].(*lane[int])
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.workers
+	return len(q.workers)
 }
 
 // list collects what handlers saw.
@@ -273,79 +272,4 @@ func TestGoexitCostsNoSlot(t *testing.T) {
 		require.Len(t, last.get(), 3*limit)
 		require.Zero(t, l.Stats().Queued)
 	})
-}
-
-func TestPrioritiesAreWeighted(t *testing.T) {
-	q, number := laneQueue[int]{}, map[Priority]int{}
-	put := func(p Priority) {
-		number[p]++
-		q.put(item[int]{event: 1000*int(p-Low) + number[p]}, p)
-	}
-	for range 100 {
-		put(Low)
-		put(Normal)
-		put(High)
-	}
-	taken := map[int]int{}
-	for n := range 100 {
-		it, ok := q.take()
-		require.True(t, ok)
-		p := it.event / 1000
-		if n == 0 {
-			require.Equal(t, 2, p, "a high one is first")
-		}
-		taken[p]++
-		require.Equal(t, 1000*p+taken[p], it.event, "in order within one priority")
-		if (n+1)%10 == 0 {
-			require.Equal(t, []int{(n + 1) / 10, 3 * (n + 1) / 10, 6 * (n + 1) / 10}, []int{taken[0], taken[1], taken[2]})
-		}
-	}
-}
-
-func TestQueueForgetsWhatWasWithdrawn(t *testing.T) {
-	q, kept := laneQueue[int]{}, 0
-	for n := range 100_000 {
-		c := &localCopy{}
-		q.put(item[int]{event: n, copy: c}, Priority(n%3-1))
-		if n%1000 == 0 {
-			kept++
-			continue
-		}
-		require.True(t, c.withdraw())
-		q.withdrawn()
-		require.LessOrEqual(t, q.n, 2*kept+200, "what is withdrawn piles up")
-	}
-	for range kept {
-		it, ok := q.take()
-		require.True(t, ok)
-		require.Zero(t, it.event%1000)
-	}
-	_, ok := q.take()
-	require.False(t, ok)
-}
-
-func TestRingIsAQueueThatGrowsAndShrinks(t *testing.T) {
-	var r ring[*int]
-	var model []*int
-	for n := range 20_000 {
-		grow := n < 5000 || n >= 10_000 && n < 12_000
-		if len(model) == 0 || rand.IntN(10) < 7 == grow {
-			v := &n
-			r.put(v)
-			model = append(model, v)
-		} else {
-			require.Same(t, model[0], r.first())
-			require.Same(t, model[0], r.take())
-			model = model[1:]
-		}
-		require.Equal(t, len(model), r.n)
-		require.LessOrEqual(t, len(r.slots), max(leastRing, 8*len(model)+8), "with %d", len(model))
-	}
-	for range model {
-		r.take()
-	}
-	require.LessOrEqual(t, len(r.slots), leastRing)
-	for _, slot := range r.slots {
-		require.Nil(t, slot, "what was taken is kept alive")
-	}
 }

@@ -1,7 +1,8 @@
 package fanfare
 
 import (
-	"context"
+	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,17 +13,35 @@ type laneWorker[T any] struct {
 	wake chan struct{} // nil until it has parked for the first time
 
 	// These are under the lane's lock.
+	number   int  // among the lane's workers
 	called   bool // it was called and has not arrived yet
 	expired  bool // the reaper chose it
 	parkedAt int64
 
 	// What it handles.
-	item  item[T]
-	turn  int         // of the next handler
-	who   *identity   // of the event; nil until a handler started
-	event *localEvent // of an event without a copy, once a handler failed
+	batch  *laneBatch[T] // what it takes from
+	copy   *localCopy    // or
+	item   *plainItem[T] // both are nil between two events
+	single plainItem[T]  // what item points to if it is not in the batch
+	to     *audience     // of the event
+	turn   int           // of the next handler
+	event  *localEvent   // of an event without a copy, once a handler failed
 
-	contexts []localContext
+	ready *audience         // that calls are for
+	calls []typedHandler[T] // the handlers of ready
+	plain bool              // they need neither an observer nor a timeout
+
+	// What the contexts of events without a copy are made of.
+	origins  *originRun
+	place    int           // of the event among them, or of the next one
+	known    bool          // the event has that place
+	contexts []*contextRun // of each handler of ready
+
+	_       [64]byte
+	in      atomic.Pointer[localHandler] // the one that it calls, or called last
+	done    atomic.Int64                 // events whose units it has not given back
+	handled atomic.Uint64                // calls that returned nil, and that nobody has counted yet
+	_       [64]byte
 }
 
 // start lets a worker go on that was called, or begins it. Without one it does
@@ -48,45 +67,152 @@ func (w *laneWorker[T]) run() {
 		}
 		w.lane.l.goroutines.Done()
 	}()
-	if w.item.to != nil {
-		w.handleRest()
-	}
-	for w.next() {
+	for w.busy() || w.next() {
+		w.prepare()
+		if w.plain {
+			w.handlePlain()
+			continue
+		}
 		w.handleRest()
 	}
 	returned = true
 }
 
+// busy reports whether w has an event.
+func (w *laneWorker[T]) busy() bool { return w.item != nil || w.copy != nil }
+
+// looks is how often a worker that finds nothing lets others run and looks again
+// before it parks: in a flood the next event is there long before a parked one
+// would be awake.
+const looks = 2
+
 // next takes an event, or parks until there is one. It reports false when the
 // worker is to end.
 func (w *laneWorker[T]) next() bool {
+	w.change(nil)
 	q := w.lane
 	q.mu.Lock()
-	for {
-		if w.called {
-			w.called, q.calling = false, false
-		}
-		var found bool
-		if w.item, found = q.queue.take(); found {
-			break
-		}
-		if q.closed || w.expired {
-			q.workers--
+	if w.called {
+		w.called, q.calling = false, false
+	}
+	for looked := 0; !w.take(); looked++ {
+		switch {
+		case q.closed || w.expired:
+			q.dismiss(w)
 			q.mu.Unlock()
+			w.settleUnits()
 			return false
+		case w.done.Load() > 0:
+			q.mu.Unlock()
+			w.settleUnits()
+			q.mu.Lock()
+		case looked < looks && !q.calling:
+			q.calling = true
+			q.mu.Unlock()
+			runtime.Gosched()
+			q.mu.Lock()
+			q.calling = false
+		default:
+			q.park(w)
+			q.mu.Unlock()
+			<-w.wake
+			q.mu.Lock()
+			w.called, q.calling = false, q.calling && !w.called
+			looked = 0
 		}
-		q.park(w)
-		q.mu.Unlock()
-		<-w.wake
-		q.mu.Lock()
 	}
 	var another *laneWorker[T]
-	if q.queue.n > 0 {
+	if q.queue.n > 0 || q.batch.left() > 0 {
 		another = q.call()
 	}
 	q.mu.Unlock()
 	another.start()
 	return true
+}
+
+// take gives w the next event, if there is one. The caller holds the lane's lock.
+func (w *laneWorker[T]) take() bool {
+	q := w.lane
+	if w.takeFrom(q.batch) {
+		return true
+	}
+	w.join(nil)
+	taken, one, to := q.queue.take()
+	switch {
+	case to == nil:
+		return false
+	case taken.batch != nil:
+		q.batch = taken.batch
+		return w.takeFrom(q.batch)
+	case taken.copy != nil:
+		w.copy = taken.copy
+	default:
+		w.single = one
+		w.item = &w.single
+	}
+	w.to = to
+	return true
+}
+
+// takeFrom gives w the next event of a batch.
+func (w *laneWorker[T]) takeFrom(b *laneBatch[T]) bool {
+	if b == nil {
+		return false
+	}
+	if w.item = b.claim(); w.item == nil {
+		return false
+	}
+	w.join(b)
+	w.to = b.to
+	return true
+}
+
+// join makes w a user of a batch, instead of the one before.
+func (w *laneWorker[T]) join(b *laneBatch[T]) {
+	q, before := w.lane, w.batch
+	if before == b {
+		return
+	}
+	if b != nil {
+		b.users++
+	}
+	w.batch = b
+	if before == nil {
+		return
+	}
+	if before.users--; before.users > 0 {
+		return
+	}
+	if q.batch == before {
+		q.batch = nil
+	}
+	q.queue.pool.put(before)
+}
+
+// dismiss takes a worker out of the pool, which has nothing. The last one takes
+// the memory of the queue with it.
+func (q *lane[T]) dismiss(w *laneWorker[T]) {
+	last := len(q.workers) - 1
+	q.workers[w.number] = q.workers[last]
+	q.workers[w.number].number = w.number
+	q.workers[last] = nil
+	q.workers = q.workers[:last]
+	if last == 0 && q.queue.n == 0 {
+		q.workers, q.queue = nil, laneQueue[T]{}
+	}
+}
+
+// settleUnits gives back the units of the events that w is done with.
+func (w *laneWorker[T]) settleUnits() { w.lane.l.release(w.collect()) }
+
+// collect takes from w what has to be settled, for the caller to do so.
+func (w *laneWorker[T]) collect() (done int) {
+	l := w.lane.l
+	if n := w.handled.Swap(0); n > 0 {
+		l.handled.Add(n)
+		l.ended.Add(n)
+	}
+	return int(w.done.Swap(0))
 }
 
 // park notes that w is going to wait, for the reaper not forever.
@@ -130,132 +256,4 @@ func (q *lane[T]) reap() {
 	for _, w := range idle {
 		w.start()
 	}
-}
-
-// handleRest calls the handlers of the event that have not had their turn, and
-// ends it.
-func (w *laneWorker[T]) handleRest() {
-	l := w.lane.l
-	for handlers := w.item.to.handlers; w.turn < len(handlers); {
-		if l.aborted.Load() {
-			w.turn = len(handlers)
-			w.drop()
-			break
-		}
-		h := handlers[w.turn]
-		w.turn++
-		if h.enter() {
-			w.handle(h)
-		}
-	}
-	c, e := w.item.copy, w.event
-	w.item, w.turn, w.who, w.event = item[T]{}, 0, nil, nil
-	switch {
-	case c != nil:
-		l.end(c)
-	case e != nil:
-		l.unhold(e)
-	default:
-		l.release()
-	}
-}
-
-// handle calls one handler, which was entered, and does what follows from what
-// it returned.
-func (w *laneWorker[T]) handle(h *localHandler) {
-	began := w.lane.l.stopwatch()
-	err := guard(
-		func() error { return w.call(h, began) },
-		func(err error) { w.settle(h, began, err) },
-	)
-	w.settle(h, began, err)
-}
-
-func (w *laneWorker[T]) call(h *localHandler, began int64) error {
-	own := w.context(h)
-	h.l.observeStart(own, began)
-	if h.timeout <= 0 {
-		return w.invoke(own, h)
-	}
-	ctx, cancel := context.WithTimeoutCause(own, h.timeout, ErrTimeout)
-	defer cancel()
-	return w.invoke(ctx, h)
-}
-
-func (w *laneWorker[T]) invoke(ctx context.Context, h *localHandler) error {
-	event := w.item.event
-	if c := w.item.copy; c != nil {
-		event = c.content.event.(T)
-	}
-	if f, ok := h.handler.(typedHandler[T]); ok {
-		return f(ctx, event)
-	}
-	return h.handler.Handle(ctx, event)
-}
-
-// context makes the context for one call. It is never used again, so that a
-// handler may keep it.
-func (w *laneWorker[T]) context(h *localHandler) *localContext {
-	var c *localContext
-	if w.item.copy != nil { // it holds the payload, which must not stay with a slab
-		c = new(localContext)
-	} else {
-		if len(w.contexts) == 0 {
-			w.contexts = make([]localContext, contextSlab)
-		}
-		c = &w.contexts[0]
-		w.contexts = w.contexts[1:]
-	}
-	c.h, c.copy, c.at = h, w.item.copy, w.item.at
-	if w.who == nil {
-		w.who = &c.own
-		if c.copy != nil {
-			w.who = &c.copy.event.identity
-		}
-	}
-	c.who = w.who
-	return c
-}
-
-// settle is called when a handler has returned, panicked, or is about to end its
-// goroutine.
-func (w *laneWorker[T]) settle(h *localHandler, began int64, err error) {
-	l := h.l
-	a := localAttempt{h: h, who: w.who, copy: w.item.copy, err: err}
-	h.leave(err)
-	l.observeFinish(a, began)
-	if err == nil {
-		return
-	}
-	a.content, a.event = w.failed()
-	l.fail(a)
-}
-
-// failed returns what is known of the event, of which a handler failed. An event
-// without a copy becomes one with: its other handlers may fail too, and all
-// their retries are one event.
-func (w *laneWorker[T]) failed() (*localContent, *localEvent) {
-	if c := w.item.copy; c != nil {
-		return c.content, c.event
-	}
-	if w.event == nil {
-		id := w.who.get()
-		w.event = &localEvent{}
-		w.event.id.Store(&id)
-		w.event.holds.Store(1) // the worker's
-	}
-	return &localContent{event: w.item.event, dispatched: w.item.at}, w.event
-}
-
-// drop reports an event that Stop keeps from its remaining handlers.
-func (w *laneWorker[T]) drop() {
-	l := w.lane.l
-	if c := w.item.copy; c != nil {
-		l.reportStopped(c)
-		return
-	}
-	if w.who == nil {
-		w.who = &identity{}
-	}
-	l.dropPlain(w.lane.t.name, w.item.event, w.item.at, w.who)
 }

@@ -27,9 +27,14 @@ type Local struct {
 	chain  DispatchFunc // the dispatch middleware and what it leads to
 	short  bool         // nothing wants to see a dispatch
 
-	queued atomic.Int64 // units of [WithMaxQueued] in use, and stopBit
-	topics sync.Map     // of *localTopic by name
+	topics sync.Map // of *localTopic by name
 	timers timers
+	pulse  pulse
+	ended  atomic.Uint64 // calls of handlers
+
+	_      [64]byte
+	queued atomic.Int64 // units of [WithMaxQueued] in use, and stopBit
+	_      [64]byte
 
 	aborted    atomic.Bool
 	drained    chan struct{}
@@ -182,10 +187,11 @@ func (l *Local) remove(ctx context.Context, h *localHandler) error {
 	for _, c := range append(left, l.orphans()...) {
 		l.end(c)
 	}
-	for range plain {
-		l.release()
+	if h.lane != nil {
+		plain += h.lane.collect()
 	}
-	if caller, ok := ctx.Value(deliveryKey{}).(*localContext); ok && caller.h == h {
+	l.release(plain)
+	if caller, ok := ctx.Value(deliveryKey{}).(localContext); ok && caller.handledBy() == h {
 		return nil
 	}
 	select {
@@ -203,8 +209,8 @@ func (l *Local) remove(ctx context.Context, h *localHandler) error {
 
 // orphans withdraws the delayed events for which no handler is left.
 func (l *Local) orphans() []*localCopy {
-	all := l.timers.extract(func(c *localCopy) bool {
-		return !slices.ContainsFunc(c.to.handlers, func(h *localHandler) bool { return !h.shuttered() })
+	all := l.timers.extract(func(to *audience) bool {
+		return !slices.ContainsFunc(to.handlers, func(h *localHandler) bool { return !h.shuttered() })
 	})
 	return slices.DeleteFunc(all, func(c *localCopy) bool { return !c.withdraw() })
 }
@@ -235,8 +241,6 @@ func (l *Local) retired(h *localHandler) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.handlers, h)
-	l.handled.Add(h.handled.Load())
-	l.started.Add(h.handled.Load() + h.failed.Load())
 }
 
 // topic returns the topic of a name, or nil if it has no handlers.
@@ -246,7 +250,7 @@ func (l *Local) topic(name string) *localTopic {
 	return found
 }
 
-// lanes returns the lanes of all topics. The caller holds mu.
+// lanes returns the lanes of all topics.
 func (l *Local) lanes() []anyLane {
 	var all []anyLane
 	l.topics.Range(func(_, t any) bool {
@@ -269,8 +273,20 @@ func (l *Local) running() int {
 	return n
 }
 
+// collect lets all workers give back what they have not, and reports whether
+// there was any.
+func (l *Local) collect() bool {
+	done := 0
+	for _, q := range l.lanes() {
+		done += q.collect()
+	}
+	l.release(done)
+	return done > 0
+}
+
 // Stats returns the dispatcher's counters.
 func (l *Local) Stats() Stats {
+	l.collect()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.stats()
@@ -280,11 +296,9 @@ func (l *Local) Stats() Stats {
 		s.Dispatched += q.pushed()
 	}
 	for h := range l.handlers {
-		handled, failed, running := h.handled.Load(), h.failed.Load(), h.running()
-		s.Handled += handled
-		s.Running += running
-		s.Started += handled + failed + uint64(running)
+		s.Running += h.running()
 	}
+	s.Started = l.ended.Load() + uint64(s.Running)
 	return s
 }
 

@@ -30,15 +30,15 @@ func (l *Local) stopwatch() int64 {
 	return l.now()
 }
 
-func (l *Local) observeStart(c *localContext, began int64) {
+func (l *Local) observeStart(c localContext, began int64) {
 	if l.config.observer == nil {
 		return
 	}
 	l.config.observer.started(Observation{
-		Topic:    c.h.t.name,
-		Group:    c.h.group,
-		ID:       c.who.get(),
-		Attempt:  c.copy.failures() + 1,
+		Topic:    c.handledBy().t.name,
+		Group:    c.handledBy().group,
+		ID:       c.who().get(),
+		Attempt:  c.failures() + 1,
 		Lateness: time.Duration(began - c.due()),
 	})
 }
@@ -50,6 +50,14 @@ func (l *Local) observeFinish(a localAttempt, began int64) {
 	o := a.observation()
 	o.Duration = time.Duration(l.now() - began)
 	l.config.observer.finished(o)
+}
+
+// tally counts a call that has ended.
+func (l *Local) tally(err error) {
+	l.ended.Add(1)
+	if err == nil {
+		l.handled.Add(1)
+	}
 }
 
 // fail decides about an attempt that failed.

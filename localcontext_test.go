@@ -81,11 +81,11 @@ func TestPlainEventsHaveTheirOwnIDs(t *testing.T) {
 			return nil
 		})
 	}
-	for n := range 3 * contextSlab {
+	for n := range 3 * runLength {
 		dispatch(t, l, n)
 	}
 	require.NoError(t, l.Stop(t.Context()))
-	require.Len(t, got, 3*contextSlab)
+	require.Len(t, got, 3*runLength)
 	for _, n := range got {
 		require.Equal(t, 3, n)
 	}
@@ -101,7 +101,7 @@ func TestHandlerMayKeepItsContext(t *testing.T) {
 		known = append(known, d)
 		return nil
 	})
-	for n := range 10 * contextSlab {
+	for n := range 10 * runLength {
 		dispatch(t, l, n)
 	}
 	require.NoError(t, l.Stop(t.Context()))

@@ -50,9 +50,27 @@ type localCopy struct {
 	failed  *localFailure // nil before the first
 	state   atomic.Int32
 
-	// These belong to the timers, under their lock.
-	seq uint64
-	pos int // in the heap, from 1; 0: not there
+	pos int // in the heap of the timers, from 1; 0: not there; under their lock
+}
+
+func (c *localCopy) ready(int64) *localCopy { return c }
+func (c *localCopy) audience() *audience    { return c.to }
+
+// delayedEvent is an event of which nothing is known but its delay, while it
+// waits: most of what waits is that, and there may be millions.
+type delayedEvent[T any] struct {
+	event T
+	to    *audience
+	at    int64 // when it was dispatched: see Local.now
+}
+
+func (e *delayedEvent[T]) audience() *audience { return e.to }
+
+func (e *delayedEvent[T]) ready(due int64) *localCopy {
+	p := &localParcel{content: localContent{event: e.event, dispatched: e.at}}
+	p.event.holds.Store(1)
+	p.first.event, p.first.content, p.first.to, p.first.due = &p.event, &p.content, e.to, due
+	return &p.first
 }
 
 // The states of a localCopy. Whoever changes it from copyWaits owns what

@@ -26,38 +26,39 @@ type localDispatch struct {
 // looked up.
 var errForgotten = errors.New("handlers were removed")
 
-// dispatchTyped is Dispatch for an event without options. If the topic is one
-// lane of Ts, it is queued as it is.
-func dispatchTyped[T any](ctx context.Context, l *Local, topic string, event T) error {
-	q := straightLane[T](ctx, l, topic)
-	if q == nil || q.perhapsNil && isNil(event) {
-		return l.Dispatch(ctx, topic, event)
+// dispatch queues an event as it is, or lets it wait for its delay. It reports
+// false if it has other options, or the lane takes no more.
+func (q *lane[T]) dispatch(event T, opts []EventOption) (ok bool, err error) {
+	var delay eventDelay
+	if len(opts) > 0 {
+		if delay, ok = opts[0].(eventDelay); !ok {
+			return false, nil
+		}
 	}
+	l := q.l
 	if err := l.reserve(); err != nil {
 		l.rejected.Add(1)
-		return err
+		return true, err
 	}
-	if q.push(event, l.now()) {
-		return nil
+	if delay == 0 {
+		ok = q.push(event, unstamped)
+	} else {
+		ok = q.delay(event, time.Duration(delay))
 	}
-	l.release()
-	return l.Dispatch(ctx, topic, event)
+	if !ok {
+		l.release(1)
+	}
+	return ok, nil
 }
 
-func straightLane[T any](ctx context.Context, l *Local, topic string) *lane[T] {
-	t := l.topic(topic)
-	if t == nil || !l.short || ctx == nil || inside(ctx) {
-		return nil
+// delay lets an event wait that has a delay and no other option.
+func (q *lane[T]) delay(event T, delay time.Duration) bool {
+	l, to, now := q.l, q.audience(), q.l.now()
+	if to == nil || !l.timers.add(l.due(now, delay, time.Time{}), &delayedEvent[T]{event, to, now}) {
+		return false
 	}
-	r := t.routes.Load()
-	if r == nil {
-		return nil
-	}
-	q, ok := r.straight.(*lane[T])
-	if !ok || !q.straight {
-		return nil
-	}
-	return q
+	l.dispatched.Add(1)
+	return true
 }
 
 // dispatch is Dispatch inside its middleware.
@@ -128,7 +129,7 @@ func (d *localDispatch) offer(ctx context.Context, t *localTopic) (err error) {
 	switch {
 	case d.tracked:
 		return t.ids.accept(ctx, d, r)
-	case r.straight != nil && d.plain():
+	case r.sole && d.plain():
 		return d.push(r.lanes[0])
 	}
 	p := d.parcel()
@@ -150,7 +151,7 @@ func (d *localDispatch) push(q anyLane) error {
 		return err
 	}
 	if !q.putEvent(d.event, d.now) {
-		d.l.release()
+		d.l.release(1)
 		return errForgotten
 	}
 	d.pushed = true
@@ -218,7 +219,11 @@ func (d *localDispatch) spread(r *routes, p *localParcel) (refused []*localCopy,
 // of an event that is due later all are or none.
 func (l *Local) placeAll(copies []*localCopy, due int64) (refused []*localCopy) {
 	if due > l.now() {
-		if len(copies) == 0 || l.timers.add(copies...) {
+		all := make([]delayed, len(copies))
+		for i, c := range copies {
+			all[i] = c
+		}
+		if len(copies) == 0 || l.timers.add(due, all...) {
 			return nil
 		}
 		return copies
@@ -234,7 +239,7 @@ func (l *Local) placeAll(copies []*localCopy, due int64) (refused []*localCopy) 
 // place lets a copy wait until it is due, or until a worker takes it.
 func (l *Local) place(c *localCopy) bool {
 	if c.due > l.now() {
-		return l.timers.add(c)
+		return l.timers.add(c.due, c)
 	}
 	return c.to.lane.put(c)
 }
@@ -307,10 +312,11 @@ func (e *synchronousError) Unwrap() error { return e.err }
 func (d *localDispatch) callSynchronous(ctx context.Context, h *localHandler, p *localParcel) error {
 	began := d.l.stopwatch()
 	c := &localCopy{event: &p.event, content: &p.content, due: d.due}
-	own := &localContext{h: h, copy: c, who: &p.event.identity}
+	own := &copyContext{callContext{h}, c}
 	ended := func(err error) {
-		h.leave(err)
-		d.l.observeFinish(localAttempt{h: h, who: own.who, copy: c, err: err}, began)
+		d.l.tally(err)
+		h.exit()
+		d.l.observeFinish(localAttempt{h: h, who: own.who(), copy: c, err: err}, began)
 	}
 	err := guard(func() error {
 		d.l.observeStart(own, max(began, c.due)) // also if it is early for an event with a delay

@@ -22,12 +22,10 @@ type localHandler struct {
 	idle  chan struct{} // closed when it was removed and runs no more
 	once  sync.Once     // closes idle
 
-	// gate counts the calls that run, and has the bit gateClosed once the
-	// handler was removed. It and the other numbers change with every call.
-	_       [64]byte
-	gate    atomic.Int64
-	handled atomic.Uint64
-	failed  atomic.Uint64
+	// gate counts the calls of a synchronous handler that run, and has the bit
+	// gateClosed once the handler was removed. The workers of a lane know
+	// themselves which handler they call.
+	gate atomic.Int64
 }
 
 const gateClosed = 1 << 62
@@ -60,7 +58,8 @@ func (l *Local) newHandler(h Handler, opts []HandlerOption) (*localHandler, erro
 	}, nil
 }
 
-// enter begins a call. It reports false if the handler was removed.
+// enter begins a call of a synchronous handler. It reports false if the handler
+// was removed.
 func (h *localHandler) enter() bool {
 	if h.gate.Add(1)&gateClosed == 0 {
 		return true
@@ -69,31 +68,37 @@ func (h *localHandler) enter() bool {
 	return false
 }
 
-// leave ends a call that enter began.
-func (h *localHandler) leave(err error) {
-	if err == nil {
-		h.handled.Add(1)
-	} else {
-		h.failed.Add(1)
-	}
-	h.exit()
-}
-
+// exit ends a call that enter began.
 func (h *localHandler) exit() {
 	if h.gate.Add(-1) == gateClosed {
-		h.once.Do(h.retire)
+		h.left()
 	}
 }
 
 // shut lets no call begin any more.
 func (h *localHandler) shut() {
-	if h.gate.Or(gateClosed) == 0 {
+	h.gate.Or(gateClosed)
+	h.left()
+}
+
+// left is called when a call may have been the last one of a handler that was
+// removed.
+func (h *localHandler) left() {
+	if h.running() == 0 {
 		h.once.Do(h.retire)
 	}
 }
 
 func (h *localHandler) shuttered() bool { return h.gate.Load()&gateClosed != 0 }
-func (h *localHandler) running() int    { return int(h.gate.Load() &^ gateClosed) }
+
+// running counts the calls that run.
+func (h *localHandler) running() int {
+	n := int(h.gate.Load() &^ gateClosed)
+	if h.lane != nil {
+		n += h.lane.running(h)
+	}
+	return n
+}
 
 // retire is called once, when the handler was removed and runs no more.
 func (h *localHandler) retire() {

@@ -108,7 +108,7 @@ func TestReplaceAndPushBack(t *testing.T) {
 		require.EqualValues(t, 2, shared.Load(), "every handler's copy is met")
 		require.EqualValues(t, 13, l.Stats().Dispatched)
 		require.Equal(t, 1, l.Stats().Queued)
-		require.Len(t, l.timers.heap, 2)
+		require.Equal(t, 2, l.timers.heap.n)
 	})
 }
 
@@ -243,7 +243,7 @@ func TestCancelFreesTheIDAndTheQueueAtOnce(t *testing.T) {
 		}
 		q := l.topic(integers.Name()).routes.Load().lanes[0].(*lane[int])
 		require.Less(t, q.queue.n, 200, "what is canceled piles up")
-		require.Empty(t, l.timers.heap)
+		require.Zero(t, l.timers.heap.n)
 		require.False(t, cancel(t, l, "runs"))
 		close(release)
 		synctest.Wait()

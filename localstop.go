@@ -13,22 +13,23 @@ const stopBit = 1 << 62
 func (l *Local) reserve() error {
 	for {
 		n := l.queued.Load()
-		if n&stopBit != 0 {
+		switch {
+		case n&stopBit != 0:
 			return ErrStopped
-		}
-		if n >= int64(l.config.maxQueued) {
-			return ErrMaxQueuedEventsReached
-		}
-		if l.queued.CompareAndSwap(n, n+1) {
+		case n >= int64(l.config.maxQueued):
+			if !l.collect() {
+				return ErrMaxQueuedEventsReached
+			}
+		case l.queued.CompareAndSwap(n, n+1):
 			return nil
 		}
 	}
 }
 
-// release gives a unit back. The caller holds no lock: the last unit after Stop
+// release gives units back. The caller holds no lock: the last unit after Stop
 // ends the workers.
-func (l *Local) release() {
-	if l.queued.Add(-1) == stopBit {
+func (l *Local) release(n int) {
+	if n > 0 && l.queued.Add(-int64(n)) == stopBit {
 		l.finish()
 	}
 }
@@ -36,7 +37,7 @@ func (l *Local) release() {
 // unhold ends one of the holds on an event.
 func (l *Local) unhold(e *localEvent) {
 	if e.holds.Add(-1) == 0 {
-		l.release()
+		l.release(1)
 	}
 }
 
@@ -83,12 +84,13 @@ func (l *Local) begin() {
 		return
 	}
 	l.unbind()
+	l.pulse.end()
 	due, later := l.timers.close()
-	for _, c := range due {
-		l.fire(c)
+	for _, e := range due {
+		l.fire(e.of.ready(e.due))
 	}
-	for _, c := range later {
-		if c.withdraw() {
+	for _, e := range later {
+		if c := e.of.ready(e.due); c.withdraw() {
 			l.drop(c)
 		}
 	}
@@ -105,6 +107,10 @@ func (l *Local) finish() {
 	for _, q := range lanes {
 		q.close()
 	}
+	l.topics.Range(func(_, t any) bool {
+		t.(*localTopic).routes.Load().block()
+		return true
+	})
 	l.cancel(ErrStopped)
 	close(l.drained)
 }
@@ -122,7 +128,7 @@ func (l *Local) abort() {
 				continue
 			}
 			l.dropPlain(q.topic().name, left.event, left.at, &identity{})
-			l.release()
+			l.release(1)
 		}
 	}
 	l.cancel(ErrStopped)

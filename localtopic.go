@@ -24,7 +24,8 @@ type routes struct {
 	handlers    []*localHandler // all, in the order of their registration
 	synchronous []*localHandler
 	lanes       []anyLane
-	straight    any // the *lane[T] of a topic that has one lane and nothing else
+	sole        bool // there is one lane and nothing else
+	shortcut    any  // the *shortcut[T] to that, if there may be one
 }
 
 func newLocalTopic(l *Local, name string, kind eventKind) *localTopic {
@@ -61,7 +62,7 @@ func (t *localTopic) add(h *localHandler) {
 		h.lane = t.shared
 	}
 	if h.lane != nil {
-		h.alone = &audience{lane: h.lane, handlers: []*localHandler{h}}
+		h.alone = newAudience(h.lane, []*localHandler{h})
 		h.lane.add(h)
 	}
 	t.route(append(slices.Clone(t.routes.Load().handlers), h))
@@ -85,6 +86,7 @@ func (t *localTopic) drop(h *localHandler) (left []*localCopy, plain int) {
 }
 
 func (t *localTopic) route(handlers []*localHandler) {
+	defer t.routes.Load().block()
 	if len(handlers) == 0 {
 		t.routes.Store(nil)
 		return
@@ -98,10 +100,49 @@ func (t *localTopic) route(handlers []*localHandler) {
 			r.lanes = append(r.lanes, h.lane)
 		}
 	}
-	if len(r.lanes) == 1 && len(r.synchronous) == 0 {
-		r.straight = r.lanes[0]
+	if r.sole = len(r.lanes) == 1 && len(r.synchronous) == 0; r.sole && t.l.short {
+		r.shortcut = r.lanes[0].shortcut()
 	}
 	t.routes.Store(r)
+}
+
+// block ends the shortcut, when the routes are no longer those of the topic.
+func (r *routes) block() {
+	if r == nil {
+		return
+	}
+	if s, ok := r.shortcut.(interface{ block() }); ok {
+		s.block()
+	}
+}
+
+// shortcut leads to the lane of a topic where all events go, for those who
+// dispatch to the topic again. A [Topic] keeps it for longer than the lane lives.
+type shortcut[T any] struct {
+	lane atomic.Pointer[lane[T]]
+}
+
+// shortcut returns one to the lane, or nil if each event has to be looked at.
+func (q *lane[T]) shortcut() any {
+	if !q.straight {
+		return nil
+	}
+	s := &shortcut[T]{}
+	s.lane.Store(q)
+	return s
+}
+
+func (s *shortcut[T]) block() { s.lane.Store(nil) }
+
+// find returns the lane if it is one of l.
+func (s *shortcut[T]) find(l *Local) *lane[T] {
+	if s == nil {
+		return nil
+	}
+	if q := s.lane.Load(); q != nil && q.l == l {
+		return q
+	}
+	return nil
 }
 
 // eventKind is the type of a topic's events, or that it has none.

@@ -99,7 +99,7 @@ func TestSharedPoolIsMadeAnewAfterItsLastHandler(t *testing.T) {
 		r = listen(t, l, handle)
 		dispatch(t, l, 2)
 		synctest.Wait()
-		require.Equal(t, 1, int(r.owner.(*localHandler).handled.Load()))
+		require.EqualValues(t, 4, l.Stats().Handled)
 		q := r.owner.(*localHandler).lane.(*lane[int])
 		require.Len(t, q.parked, 1)
 		require.Zero(t, l.Stats().Queued)

@@ -2,6 +2,7 @@ package fanfare
 
 import (
 	"context"
+	"sync/atomic"
 )
 
 // Topic is the declaration of a topic with the type of its events. It is used
@@ -17,11 +18,14 @@ import (
 // The zero value has no name and is refused with ErrNoTopicSpecified.
 type Topic[T any] struct {
 	name string
+	last *atomic.Pointer[shortcut[T]] // that was found
 }
 
 // NewTopic declares a topic. A name is 1 to 255 bytes of UTF-8; another one is
 // refused where the topic is used.
-func NewTopic[T any](name string) Topic[T] { return Topic[T]{name: name} }
+func NewTopic[T any](name string) Topic[T] {
+	return Topic[T]{name: name, last: new(atomic.Pointer[shortcut[T]])}
+}
 
 // Name returns the topic's name.
 func (t Topic[T]) Name() string { return t.name }
@@ -31,8 +35,12 @@ func (t Topic[T]) Name() string { return t.name }
 // with a Topic[T] and share one pool, it allocates nothing: without options,
 // outside of handlers, and without middleware or an observer.
 func (t Topic[T]) Dispatch(ctx context.Context, d Target, event T, opts ...EventOption) error {
-	if l, ok := d.(*Local); ok && l != nil && len(opts) == 0 {
-		return dispatchTyped(ctx, l, t.name, event)
+	if l, ok := d.(*Local); ok && l != nil && len(opts) <= 1 && ctx != nil && !inside(ctx) {
+		if q := t.straight(l); q != nil && !(q.perhapsNil && isNil(event)) {
+			if ok, err := q.dispatch(event, opts); ok {
+				return err
+			}
+		}
 	}
 	if isNil(d) {
 		return ErrNilDispatcher
@@ -41,6 +49,35 @@ func (t Topic[T]) Dispatch(ctx context.Context, d Target, event T, opts ...Event
 		return d.Dispatch(ctx, t.name, event)
 	}
 	return d.Dispatch(ctx, t.name, With(event, opts...))
+}
+
+// straight returns the lane of the topic in l where all its events go as they
+// are, or nil if there is none.
+func (t Topic[T]) straight(l *Local) *lane[T] {
+	if t.last == nil {
+		return nil
+	}
+	if q := t.last.Load().find(l); q != nil {
+		return q
+	}
+	return t.find(l)
+}
+
+func (t Topic[T]) find(l *Local) *lane[T] {
+	found := l.topic(t.name)
+	if found == nil {
+		return nil
+	}
+	r := found.routes.Load()
+	if r == nil {
+		return nil
+	}
+	s, ok := r.shortcut.(*shortcut[T])
+	if !ok {
+		return nil
+	}
+	t.last.Store(s)
+	return s.find(l)
 }
 
 // BatchTarget is what many events can be dispatched to at once: a [Durable] or
