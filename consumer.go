@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/fanfare-go/fanfare/driver"
 )
 
@@ -19,15 +17,14 @@ const maxClaim = 100
 const maxUnsettled = 1000
 
 // consumer runs one handler for the events of one queue. Its goroutines are the
-// fetcher, which claims events as slots are free and starts a handler for each;
-// the settler, which reports results in batches; and the keeper, which renews
-// leases. They end in this order.
+// fetcher, which claims events and lets handlers run for them; the settler, which
+// reports results in batches; and the keeper, which renews leases. They end in
+// this order.
 type consumer struct {
 	d       *Durable
 	queue   driver.Queue
 	handler Handler
 	cfg     handlerConfig
-	slots   *semaphore.Weighted
 
 	quit     context.Context // ends when no more is to be claimed
 	leave    context.CancelFunc
@@ -38,11 +35,15 @@ type consumer struct {
 	done     chan struct{} // closed when all has ended
 
 	settler settler
-	careful bool // the latest claim met a suspect; the fetcher's
+	careful bool          // the latest claim met a suspect; the fetcher's
+	moved   chan struct{} // of capacity 1: there may be room for more
 
 	mu        sync.Mutex
 	held      map[*lease]struct{}
-	running   int
+	expiry    expiry
+	running   int      // goroutines that handle events
+	ahead     []*lease // claimed, for the goroutine that is free next
+	pace      pace
 	idle      chan struct{} // closed when it has left and nothing runs
 	left      bool
 	abandoned bool
@@ -52,8 +53,9 @@ type consumer struct {
 func newConsumer(d *Durable, q driver.Queue, h Handler, cfg handlerConfig) *consumer {
 	c := &consumer{
 		d: d, queue: q, handler: h, cfg: cfg,
-		slots: semaphore.NewWeighted(int64(cfg.concurrency)),
+		moved: make(chan struct{}, 1),
 		held:  map[*lease]struct{}{},
+		pace:  pace{since: time.Now()},
 		idle:  make(chan struct{}),
 		done:  make(chan struct{}),
 	}
@@ -74,6 +76,7 @@ func (c *consumer) start() {
 		keeping.Go(func() { c.keepLeases(keeper) })
 		settling.Go(c.settle)
 		c.fetch()
+		c.releaseAhead()
 		c.setLeft()
 		<-c.idle
 		c.settler.close()
@@ -94,12 +97,12 @@ func (c *consumer) ended() {
 	close(c.done)
 }
 
-// fetch claims events whenever slots are free, until the consumer is to leave.
+// fetch claims events whenever there is room for them, until the consumer is to leave.
 func (c *consumer) fetch() {
 	var claiming, waiting retryPause
 	for {
 		_ = c.d.requireDurability(c.quit) // for the log: what is there is handled anyway
-		n := c.acquireSlots()
+		n := c.waitForRoom()
 		if n == 0 {
 			return
 		}
@@ -110,7 +113,11 @@ func (c *consumer) fetch() {
 			continue
 		}
 		claiming.reset()
-		if next == 0 {
+		if next == 0 || !c.waitUntil(c.quit, func() bool { return len(c.ahead) == 0 }) {
+			continue
+		}
+		if c.gathers() {
+			waitAtMost(c.quit.Done(), min(next, gather))
 			continue
 		}
 		// A Wait that fails says nothing that the next claim will not.
@@ -122,25 +129,8 @@ func (c *consumer) fetch() {
 	}
 }
 
-// acquireSlots waits for a free slot and takes up to maxClaim. It returns 0
-// when the consumer is to leave.
-func (c *consumer) acquireSlots() int {
-	if !c.settler.waitForRoom(c.quit) || c.slots.Acquire(c.quit, 1) != nil {
-		return 0
-	}
-	n := 1
-	for !c.careful && n < min(maxClaim, c.cfg.concurrency) && c.slots.TryAcquire(1) {
-		n++
-	}
-	if c.quit.Err() != nil {
-		c.slots.Release(int64(n))
-		return 0
-	}
-	return n
-}
-
-// claim claims up to n events, for which it has the slots, and starts their
-// handlers. It returns how long there will be nothing to claim, at most.
+// claim claims up to n events and lets their handlers run. It returns how long
+// there will be nothing to claim, at most.
 func (c *consumer) claim(n int) (time.Duration, error) {
 	// Not c.quit: what is claimed by a call that is cut off stays away until
 	// its lease ends. Only a Stop that is out of patience does that.
@@ -150,26 +140,26 @@ func (c *consumer) claim(n int) (time.Duration, error) {
 	claim, err := c.d.broker.Claim(ctx, c.queue, driver.ClaimRequest{
 		Limit: n, Lease: c.cfg.lease, AtMostOnce: c.cfg.atMostOnce, Consumer: c.d.name,
 	})
-	c.slots.Release(int64(n - len(claim.Deliveries)))
 	if err != nil {
 		return 0, err
 	}
 	if !c.cfg.atMostOnce && time.Since(before) >= trust(c.cfg.lease) {
-		c.slots.Release(int64(len(claim.Deliveries))) // the answer came too late to rely on
-		c.giveBack(claim.Deliveries)
+		c.giveBack(claim.Deliveries) // the answer came too late to rely on
 		return 0, nil
 	}
 	var suspects []driver.Delivery
+	leases := make([]*lease, 0, len(claim.Deliveries))
 	for _, d := range claim.Deliveries {
 		if isSuspect(d) {
 			suspects = append(suspects, d)
 			continue
 		}
-		c.begin(c.lease(d, claim.Now, before), nil)
+		leases = append(leases, newLease(d, claim.Now, before.Add(trust(c.cfg.lease))))
 	}
+	c.begin(leases...)
 	if c.careful = len(suspects) > 0; c.careful {
-		c.slots.Release(int64(len(suspects)))
-		c.runAlone(c.lease(suspects[0], claim.Now, before), suspects[1:])
+		l := newLease(suspects[0], claim.Now, before.Add(trust(c.cfg.lease)))
+		c.runAlone(l, suspects[1:])
 		return 0, nil
 	}
 	if longest := c.longestSleep(); claim.Next < 0 || claim.Next > longest {
@@ -187,38 +177,6 @@ func (c *consumer) longestSleep() time.Duration {
 
 // callTimeout bounds calls to the backend that no caller bounds.
 const callTimeout = 5 * time.Second
-
-// begin runs the handler for what was claimed, in a goroutine that owns its slot,
-// and calls ended, if it is not nil, when that has ended.
-func (c *consumer) begin(l *lease, ended func()) {
-	if c.quit.Err() != nil && !c.cfg.atMostOnce {
-		c.slots.Release(1)
-		c.release(l)
-		if ended != nil {
-			ended()
-		}
-		return
-	}
-	c.mu.Lock()
-	c.running++
-	c.mu.Unlock()
-	go func() {
-		if ended != nil {
-			defer ended()
-		}
-		defer c.end() // also after runtime.Goexit
-		c.handle(l)
-	}()
-}
-
-// end gives the slot of a handler back.
-func (c *consumer) end() {
-	c.slots.Release(1)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.running--
-	c.closeIfIdle()
-}
 
 func (c *consumer) setLeft() {
 	c.mu.Lock()

@@ -14,13 +14,16 @@ type lease struct {
 	late    time.Duration // when it was claimed
 	claimed time.Time
 
-	expiry *time.Timer             // cancels the handler when the lease can no longer be trusted
+	ended  chan struct{}           // closed when the handler has ended; may be nil
 	cancel context.CancelCauseFunc // set before the handler starts
 
-	mu       sync.Mutex
-	lost     bool
-	reported bool // its result is with the settler; guarded by the consumer's mu
-	inTx     bool // a transaction decides about it, see Tx.Ack; guarded by the consumer's mu
+	mu   sync.Mutex
+	lost bool
+
+	// Guarded by the consumer's mu.
+	trusted  time.Time // until when the lease is relied upon
+	reported bool      // its result is with the settler
+	inTx     bool      // a transaction decides about it, see Tx.Ack
 }
 
 // trust is how long after a call that took or renewed a lease began the lease
@@ -28,42 +31,78 @@ type lease struct {
 // this process and the backend.
 func trust(lease time.Duration) time.Duration { return lease - lease/10 }
 
-// lease makes one of an event that was claimed at now, by a call that began at
-// before, and begins to keep it.
-func (c *consumer) lease(d driver.Delivery, now, before time.Time) *lease {
-	l := &lease{Delivery: d, late: now.Sub(d.Due), claimed: time.Now()}
-	c.hold(l, before)
-	return l
+// newLease makes the lease of an event that was claimed at now, by the clock of
+// the backend.
+func newLease(d driver.Delivery, now, trusted time.Time) *lease {
+	return &lease{Delivery: d, late: now.Sub(d.Due), claimed: time.Now(), trusted: trusted}
 }
 
-// hold begins to keep the lease of an event that was claimed by a call that
-// began at before.
-func (c *consumer) hold(l *lease, before time.Time) {
+// expiry is the timer of the lease that is trusted for the shortest time.
+type expiry struct {
+	timer *time.Timer
+	at    time.Time // zero if it is not running
+}
+
+func (e *expiry) stop() {
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+	e.at = time.Time{}
+}
+
+// hold begins to keep a lease. It is called with mu held.
+func (c *consumer) hold(l *lease) {
 	if c.cfg.atMostOnce {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.held[l] = struct{}{}
-	l.expiry = time.AfterFunc(trust(c.cfg.lease)-time.Since(before), func() { c.distrust(l) })
+	c.watch(l)
 }
 
-// distrust is called when a lease was not renewed for as long as it is trusted.
-func (c *consumer) distrust(l *lease) {
+// watch lets expire be called when the lease is no longer trusted. It is called
+// with mu held.
+func (c *consumer) watch(l *lease) {
+	e := &c.expiry
+	if !e.at.IsZero() && !l.trusted.Before(e.at) {
+		return
+	}
+	e.at = l.trusted
+	if in := time.Until(e.at); e.timer == nil {
+		e.timer = time.AfterFunc(in, c.expire)
+	} else {
+		e.timer.Reset(in)
+	}
+}
+
+// expire gives up leases that were not renewed for as long as they are trusted.
+func (c *consumer) expire() {
+	var lost []*lease
 	c.mu.Lock()
-	inTx := l.inTx
+	c.expiry.at = time.Time{}
+	now := time.Now()
+	for l := range c.held {
+		switch {
+		case l.inTx || l.trusted.IsZero():
+		case l.trusted.After(now):
+			c.watch(l)
+		default:
+			l.trusted = time.Time{}
+			lost = append(lost, l)
+		}
+	}
 	c.mu.Unlock()
-	if !inTx {
+	for _, l := range lost {
 		c.lose(l)
 	}
 }
 
-// drop ends the keeping of a lease.
-func (c *consumer) drop(l *lease) {
+// drop ends the keeping of leases.
+func (c *consumer) drop(batch []result) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.held, l)
-	l.expiry.Stop()
+	for _, r := range batch {
+		delete(c.held, r.lease)
+	}
 }
 
 // ackIn lets ack say in a transaction that the event of l is done. From then on,
@@ -104,7 +143,6 @@ func (c *consumer) leaveToTx(l *lease) bool {
 	}
 	l.reported = true
 	delete(c.held, l)
-	l.expiry.Stop()
 	return true
 }
 
@@ -124,6 +162,12 @@ func (c *consumer) lose(l *lease) {
 	c.d.leaseLost.Add(1)
 	c.d.observer.leaseLost(c.observe(l))
 	c.d.logger.Warn("fanfare: lease lost", "topic", c.queue.Topic, "group", c.queue.Group, "event_id", l.ID, "attempt", l.Attempt)
+}
+
+func (l *lease) isLost() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
 }
 
 // canceled lets cancel be called when the lease is lost, at once if it is.
@@ -182,7 +226,7 @@ func (c *consumer) extend(ctx context.Context, timeout time.Duration) error {
 			}
 			continue
 		}
-		c.trustUntil(l, before.Add(trust(c.cfg.lease)))
+		c.renewed(l, before.Add(trust(c.cfg.lease)))
 	}
 	return nil
 }
@@ -195,11 +239,12 @@ func (c *consumer) runs(l *lease) bool {
 	return held && !l.reported && !l.inTx
 }
 
-// trustUntil moves the time at which the handler is told that its lease is lost.
-func (c *consumer) trustUntil(l *lease, t time.Time) {
+// renewed moves the time at which the handler is told that its lease is lost.
+func (c *consumer) renewed(l *lease, until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.held[l]; ok {
-		l.expiry.Reset(time.Until(t))
+		l.trusted = until
+		c.watch(l)
 	}
 }

@@ -110,7 +110,9 @@ func newRedisBroker(c RedisClient, o redisOptions) *redisBroker {
 	if b.maxBody <= 0 {
 		b.maxBody = redisDefaultBody
 	}
-	nonce := make([]byte, 8)
+	// Long enough that a state has more than 64 bytes: while all values of a hash
+	// are shorter, Redis keeps up to 128 fields as a list, which is slow to search.
+	nonce := make([]byte, 14)
 	_, _ = rand.Read(nonce) // it never fails
 	b.nonce = hex.EncodeToString(nonce)
 	return b

@@ -71,11 +71,19 @@ func (s *settler) waitForRoom(ctx context.Context) bool {
 	}
 }
 
-// next waits for results and takes up to maxSettle. It returns none when the
-// settler is closed and empty, or ctx ends.
-func (s *settler) next(ctx context.Context) []result {
-	for {
+// next waits for results and takes up to maxSettle. Where gathers says so, it waits
+// once more for more of them. It returns none when the settler is closed and empty,
+// or ctx ends.
+func (s *settler) next(ctx context.Context, gathers func() bool) []result {
+	for gathered := false; ; {
 		s.mu.Lock()
+		if n := len(s.queue); !gathered && 0 < n && n < maxSettle/2 && !s.closed {
+			s.mu.Unlock()
+			if gathered = true; gathers() {
+				waitAtMost(ctx.Done(), gather)
+			}
+			continue
+		}
 		n := min(len(s.queue), maxSettle)
 		batch := append([]result(nil), s.queue[:n]...)
 		s.queue = s.queue[:copy(s.queue, s.queue[n:])]
@@ -103,7 +111,7 @@ func (s *settler) reported(n int) {
 // backend does not work it tries again; leases are kept meanwhile.
 func (c *consumer) settle() {
 	for {
-		batch := c.settler.next(c.settling)
+		batch := c.settler.next(c.settling, c.gathers)
 		if len(batch) == 0 {
 			c.forgetHeld()
 			return
@@ -128,8 +136,8 @@ func (c *consumer) settleBatch(batch []result) {
 			pause.wait(c.settling)
 			continue
 		}
+		c.drop(batch)
 		for i, r := range batch {
-			c.drop(r.lease)
 			c.settled(r, errs[i])
 		}
 		return
@@ -140,8 +148,6 @@ func (c *consumer) settleBatch(batch []result) {
 func (c *consumer) forgetHeld() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for l := range c.held {
-		l.expiry.Stop()
-		delete(c.held, l)
-	}
+	clear(c.held)
+	c.expiry.stop()
 }

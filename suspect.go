@@ -37,25 +37,25 @@ func isSuspect(d driver.Delivery) bool {
 // ends now, it is the one that loses its lease.
 func (c *consumer) runAlone(l *lease, others []driver.Delivery) {
 	c.giveBack(others)
+	c.mu.Lock()
+	c.hold(l)
+	c.mu.Unlock()
 	idle, cancel := context.WithTimeout(c.quit, alone)
 	defer cancel()
-	taken := int64(c.cfg.concurrency)
-	if c.slots.Acquire(idle, taken) != nil {
-		if taken = 1; c.slots.Acquire(c.quit, taken) != nil {
-			c.release(l)
-			return
-		}
+	if !c.waitUntil(idle, func() bool { return c.running == 0 }) &&
+		!c.waitUntil(c.quit, func() bool { return c.running < c.cfg.concurrency }) {
+		c.release(l)
+		return
 	}
-	ended := make(chan struct{})
-	c.begin(l, func() { close(ended) })
+	l.ended = make(chan struct{})
+	c.begin(l)
 	late := time.NewTimer(alone)
 	defer late.Stop()
 	select {
-	case <-ended:
+	case <-l.ended:
 	case <-late.C:
 	case <-c.quit.Done():
 	}
-	c.slots.Release(taken - 1) // begin gave one back, or will
 }
 
 // giveBack releases claims for which nothing was begun. If that fails, they stay
