@@ -182,7 +182,11 @@ func redisCredentials(u *url.Userinfo) []redis.DialOption {
 func dialRedigo(ctx context.Context, network, addr string, opts []redis.DialOption) (redis.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, redisDialTimeout)
 	return detachRedigo(ctx, cancel, func() (redis.Conn, error) {
-		return redis.DialContext(ctx, network, addr, opts...)
+		conn, err := redis.DialContext(ctx, network, addr, opts...)
+		if err != nil {
+			return nil, err
+		}
+		return &redigoConn{conn.(redisConn)}, nil
 	})
 }
 
