@@ -36,6 +36,8 @@ type Broker struct {
 	seen       map[consumer]time.Time    // when a consumer was last written down
 	trimmed    map[driver.Queue]trimming // when ids that ended were last forgotten
 	subscribed map[driver.Queue]bool     // by this broker
+	streaks    map[driver.Queue]streak
+	singles    map[string]queueRow // the only group of a topic
 }
 
 // remembered bounds how many queues and consumers a broker remembers.
@@ -85,6 +87,8 @@ func New(db *sql.DB, dialect Dialect, opts ...Option) (*Broker, error) {
 		seen:       map[consumer]time.Time{},
 		trimmed:    map[driver.Queue]trimming{},
 		subscribed: map[driver.Queue]bool{},
+		streaks:    map[driver.Queue]streak{},
+		singles:    map[string]queueRow{},
 	}, nil
 }
 
@@ -102,10 +106,11 @@ func (b *Broker) Capabilities() driver.Capabilities {
 	}
 }
 
-// Close ends the listening of a [Listener] and waits for it. It leaves the
-// database open.
+// Close ends the listening of a [Listener], and waits for it and for notifications
+// that are to be sent. It leaves the database open.
 func (b *Broker) Close() error {
 	b.listening.stop()
+	b.notes.late.Wait()
 	return nil
 }
 

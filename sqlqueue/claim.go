@@ -21,6 +21,15 @@ func (b *Broker) Claim(ctx context.Context, q driver.Queue, r driver.ClaimReques
 	b.wakes.know(q) // before the look, so that no wake after it is lost
 	b.note(ctx, q, r.Consumer)
 	r.Limit = min(r.Limit, batch)
+	if on, ok := b.takeStreak(q); ok && !r.AtMostOnce {
+		claim, err := b.claimOn(ctx, q, on, r.Limit, r.Lease)
+		if len(claim.Deliveries) > 0 {
+			b.wakes.wake(q, false) // as below
+		}
+		if err != nil || len(claim.Deliveries) > 0 {
+			return claim, err // Next is 0: the next claim sees what there is
+		}
+	}
 	l, err := b.look(ctx, q, r.Limit+1)
 	if err == nil && !l.paused && l.due(laneRunning) > 0 {
 		if _, err = b.reclaim(ctx, l); err == nil {
@@ -35,7 +44,16 @@ func (b *Broker) Claim(ctx context.Context, q driver.Queue, r driver.ClaimReques
 	}
 	b.wakes.recognize(l.queue, q)
 	got := claimed{}
-	if order := b.turnsOf(q, l, r.Limit); len(order) > 0 {
+	order := b.turnsOf(q, l, r.Limit)
+	if on, ok := l.streak(r); ok && len(order) > 0 && b.dialect == Postgres {
+		claim, err := b.claimOn(ctx, q, on, len(order), r.Lease)
+		if err != nil {
+			return driver.Claim{}, err
+		}
+		n := len(claim.Deliveries)
+		got = claimed{deliveries: claim.Deliveries, found: n, wanted: n}
+	}
+	if len(order) > 0 && len(got.deliveries) == 0 {
 		err := b.transact(ctx, func(s session) (err error) {
 			got, err = s.claim(ctx, l, order, r)
 			return err

@@ -52,12 +52,17 @@
 // stay open for minutes keep PostgreSQL and InnoDB from clearing away what ended.
 //
 // A step is a transaction of four to eight round trips, and leases are renewed five
-// times in their length: a lease should be longer than 50 round trips.
+// times in their length: a lease should be longer than 50 round trips. In PostgreSQL
+// three steps are one statement, besides a look: a push of new ids to a topic with
+// one group, a claim while only one priority is due, and acks.
+//
+// Of its idle connections an sql.DB keeps two by default. Where more than that
+// dispatch at the same time, let it keep as many, by SetMaxIdleConns.
 //
 // # Waking
 //
 // A claim knows when the next event is due, so a consumer sleeps until then. Of
 // what is dispatched meanwhile it learns at once if this was done through the
-// same Broker, or in PostgreSQL if it has a Listener; else by a look at the head
-// of its queue every [WithPollInterval].
+// same Broker, or in PostgreSQL, up to 2 ms later, if it has a Listener; else by a
+// look at the head of its queue every [WithPollInterval].
 package sqlqueue

@@ -41,7 +41,9 @@ func WithListener(l Listener) Option {
 type notes struct {
 	mu      sync.Mutex
 	pending *note
-	sending chan struct{} // taken by whoever sends
+	last    time.Time      // when one was sent
+	sending chan struct{}  // taken by whoever sends
+	late    sync.WaitGroup // of those that are sent later
 }
 
 // note is one notification about several queues.
@@ -50,17 +52,18 @@ type note struct {
 	done   chan struct{} // closed by who sent it, or could not
 }
 
-// join adds queues to the note that is to be sent next.
-func (n *notes) join(ids []int64) *note {
+// join adds queues to the note that is to be sent next. It returns how long that
+// has to wait, and whether it was made by this call.
+func (n *notes) join(ids []int64) (mine *note, wait time.Duration, made bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.pending == nil {
+	if made = n.pending == nil; made {
 		n.pending = &note{queues: map[int64]struct{}{}, done: make(chan struct{})}
 	}
 	for _, id := range ids {
 		n.pending.queues[id] = struct{}{}
 	}
-	return n.pending
+	return n.pending, notifyEvery - time.Since(n.last), made
 }
 
 // take returns the queues of a note, to which nobody can add any more.
@@ -70,20 +73,35 @@ func (n *notes) take(it *note) []int64 {
 	if n.pending == it {
 		n.pending = nil
 	}
+	n.last = time.Now()
 	return slices.Sorted(maps.Keys(it.queues))
 }
 
 // notify tells all processes that listen that queues have something new. It is
 // sent apart from the transaction that stored it, because PostgreSQL lets only
-// one transaction that notifies commit at a time. One that fails is made up for
-// by the next look of the consumers.
+// one transaction that notifies commit at a time. It waits until it is sent, but
+// not where one was sent just before: then the next follows a little later, for
+// all of that time. One that fails is made up for by the next look of the consumers.
 func (b *Broker) notify(ctx context.Context, ids []int64) {
 	if b.dialect != Postgres || len(ids) == 0 {
 		return
 	}
+	mine, wait, made := b.notes.join(ids)
+	switch {
+	case wait <= 0:
+		b.send(ctx, mine)
+	case made:
+		b.notes.late.Go(func() {
+			<-time.After(wait)
+			b.send(context.Background(), mine)
+		})
+	}
+}
+
+// send sends a note, if nobody else does.
+func (b *Broker) send(ctx context.Context, mine *note) {
 	ctx, cancel := context.WithTimeout(ctx, notifyTimeout)
 	defer cancel()
-	mine := b.notes.join(ids)
 	select {
 	case b.notes.sending <- struct{}{}:
 		defer func() { <-b.notes.sending }()
@@ -97,15 +115,19 @@ func (b *Broker) notify(ctx context.Context, ids []int64) {
 		return
 	default:
 	}
-	ids = b.notes.take(mine)
+	ids := b.notes.take(mine)
 	err := b.read(ctx, func(s session) error { return s.notify(ctx, ids) })
 	if err == nil || ctx.Err() == nil {
 		close(mine.done) // else the next who waits for it has more time
 	}
 }
 
-// notifyTimeout bounds how long a dispatch waits for the notification about it.
-const notifyTimeout = time.Second
+// notifyTimeout bounds how long a dispatch waits for the notification about it,
+// and notifyEvery how many are sent.
+const (
+	notifyTimeout = time.Second
+	notifyEvery   = 2 * time.Millisecond
+)
 
 // notify sends a notification about queues, when the transaction commits. It is
 // a list of their ids.

@@ -14,8 +14,18 @@ import (
 // single one has more.
 const statementBytes = 1 << 20
 
-// Push stores messages for each group of the topic, all in one transaction.
+// Push stores messages for each group of the topic, all in one transaction or
+// statement. Of several, PostgreSQL may store those that it has not seen before
+// the others.
 func (b *Broker) Push(ctx context.Context, topic string, msgs []driver.Message) ([]error, error) {
+	if to, ok := b.single(topic); ok && isPlain(msgs) {
+		return b.pushSingle(ctx, to, msgs)
+	}
+	return b.pushAll(ctx, topic, msgs)
+}
+
+// pushAll stores messages in a transaction.
+func (b *Broker) pushAll(ctx context.Context, topic string, msgs []driver.Message) ([]error, error) {
 	var outcomes []error
 	var h head
 	err := b.transact(ctx, func(s session) (err error) {
@@ -25,6 +35,7 @@ func (b *Broker) Push(ctx context.Context, topic string, msgs []driver.Message) 
 	if err != nil {
 		return nil, err
 	}
+	b.setSingle(topic, h)
 	if slices.Contains(outcomes, nil) {
 		b.wake(ctx, h.receivers())
 	}

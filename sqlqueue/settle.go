@@ -21,6 +21,12 @@ func (b *Broker) Settle(ctx context.Context, q driver.Queue, all []driver.Settle
 	for i := range left {
 		left[i] = i
 	}
+	if b.dialect == Postgres && areAcks(all) {
+		var err error
+		if left, err = b.ack(ctx, q, all); err != nil {
+			return nil, err
+		}
+	}
 	waits := false
 	var got settled
 	for try := 1; len(left) > 0; try++ {

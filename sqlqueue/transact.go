@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	sqldriver "database/sql/driver"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -89,6 +90,19 @@ func (s session) discard() {
 	if c, ok := s.x.(*sql.Conn); ok {
 		_ = c.Raw(func(any) error { return sqldriver.ErrBadConn })
 	}
+}
+
+// once runs f, which is one statement outside of a transaction that changes
+// something. An error of once has been classified; it matches
+// driver.ErrUnknownOutcome if the statement may have been carried out.
+func (b *Broker) once(ctx context.Context, f func(s session) error) error {
+	return b.repeat(ctx, func(s session) error {
+		err := f(s)
+		if err == nil || commitUndone(err) || errors.Is(err, sqldriver.ErrBadConn) {
+			return err
+		}
+		return &commitError{err}
+	})
 }
 
 // read runs f on a connection, outside of a transaction. f runs again as in

@@ -43,6 +43,9 @@ func TestProducersAreNotRemembered(t *testing.T) {
 	if n := len(b.wakes.queues) + len(b.wakes.ids); n != 0 {
 		t.Errorf("%d queues remembered that are not handled here, want none", n)
 	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
 	if b.notes.pending != nil {
 		t.Errorf("%d notifications pending, want none", len(b.notes.pending.queues))
 	}

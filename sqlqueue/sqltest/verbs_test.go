@@ -44,6 +44,37 @@ var verbs = []verb{
 		},
 	},
 	{
+		name:    "push to a group that is known to be alone",
+		arrange: func(s *scene) { s.subscribe("g") },
+		do: func(ctx context.Context, s *scene, b *sqlqueue.Broker) error {
+			outcomes, err := b.Push(ctx, s.q.Topic, messages("first"))
+			if err := s.outcomes(outcomes, err, driver.ErrDuplicate); err != nil {
+				return err
+			}
+			outcomes, err = b.Push(ctx, s.q.Topic, messages(abc...))
+			return s.outcomes(outcomes, err, driver.ErrDuplicate)
+		},
+		done: func(s *scene) bool { return s.either("g", abc, times(3, "none"), times(3, "ready 0 0")) },
+	},
+	{
+		name:  "settle with acks alone",
+		steps: true,
+		arrange: func(s *scene) {
+			s.subscribe("g")
+			s.push(messages(abc...)...)
+			s.claim(3)
+		},
+		do: func(ctx context.Context, s *scene, b *sqlqueue.Broker) error {
+			var all []driver.Settlement
+			for _, r := range s.receipts() {
+				all = append(all, driver.Settlement{Receipt: r})
+			}
+			outcomes, err := b.Settle(ctx, s.q, all)
+			return s.outcomes(outcomes, err, nil)
+		},
+		done: func(s *scene) bool { return s.either("g", abc, times(3, "running 1 0"), times(3, "none")) },
+	},
+	{
 		name:    "push of what ended",
 		arrange: func(s *scene) { s.pushEnded() },
 		do: func(ctx context.Context, s *scene, b *sqlqueue.Broker) error {
