@@ -18,7 +18,8 @@ const scriptsEnv = "FANFARE_TEST_LUA"
 // unitFiles are where the tests are that look at one script at a time.
 var unitFiles = []string{
 	"redis_test.go", "rediscrash_test.go", "redisedge_test.go", "redisextend_test.go", "redisfault_test.go",
-	"redisgroupfault_test.go", "redisinstant_test.go", "redispurge_test.go", "redispush_test.go", "redisscript_test.go",
+	"redisgroupfault_test.go", "redisinstant_test.go", "redispurge_test.go", "redispush_test.go", "redisrecord_test.go",
+	"redisscript_test.go",
 	"redisstale_test.go",
 	"rediswake_test.go",
 }
