@@ -165,10 +165,11 @@ func (d *Durable) push(ctx context.Context, to pusher, topic string, events []an
 // mayPush returns why the backend is not durable enough for a dispatch, if so. In
 // a transaction it is not asked, which could wait for the transaction to end.
 func (d *Durable) mayPush(ctx context.Context, to pusher) error {
-	if _, inTx := to.(driver.Tx); inTx {
-		return d.requireDurabilityKnown()
+	switch to.(type) {
+	case driver.Broker, *convoys:
+		return d.requireDurability(ctx)
 	}
-	return d.requireDurability(ctx)
+	return d.requireDurabilityKnown()
 }
 
 // message makes of an event what the backend stores, and reports whether its

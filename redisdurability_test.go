@@ -221,6 +221,12 @@ func TestDurabilityOfMiniredisIsUnknown(t *testing.T) {
 	require.Equal(t, 1, log.Count(durabilityLine))
 }
 
+func TestRequireDurabilityOfABatch(t *testing.T) {
+	t.Parallel()
+	d := onRedis(t, testsvc.StartRedis(t), fanfare.RequireDurability(fanfare.DurabilityProcess))
+	require.NoError(t, d.DispatchBatch(t.Context(), number.Name(), []any{1, 2}), "the first call asks")
+}
+
 func TestDurabilityOfARedisThatIsDown(t *testing.T) {
 	t.Parallel()
 	s := testsvc.StartRedis(t)
