@@ -66,8 +66,10 @@ func (b *Broker) takeStreak(q driver.Queue) (streak, bool) {
 // expect. It returns nothing if anything else is due in the queue, or if it is
 // paused. Where it got the limit and more is due, it keeps the streak.
 //
-// The text has the limit, and an order where none is needed: so PostgreSQL has no
-// reason to read the whole table, whatever it believes of its content.
+// It locks one message more than it takes, to see whether there is one. The line
+// is compared together with the rest: so PostgreSQL, whatever it believes of the
+// content of a table that it has not analyzed for long, expects many rows, and
+// does not read and sort all of them.
 func (b *Broker) claimOn(ctx context.Context, q driver.Queue, on streak, limit int, lease time.Duration) (driver.Claim, error) {
 	var claim driver.Claim
 	more, token := false, newToken()
@@ -85,18 +87,17 @@ func (b *Broker) claimOn(ctx context.Context, q driver.Queue, on streak, limit i
 			claim.Now = time.UnixMicro(now)
 			claim.Deliveries = append(claim.Deliveries, d)
 			return err
-		}, "WITH c AS MATERIALIZED (SELECT "+s.now+" AS now)"+
-			" UPDATE {events} SET line = ?, at = (SELECT now FROM c) + ?, token = ?, attempts = attempts + 1, fence = GREATEST(fence + 1, (SELECT now FROM c))"+
-			" WHERE ctid = ANY(ARRAY(SELECT ctid FROM"+
-			" (SELECT ctid, row_number() OVER w AS n, sum(length(body)) OVER w AS size FROM"+
-			" (SELECT ctid, at, id, body FROM {events} WHERE line = ? AND (at, id) > (?, ?) AND at <= (SELECT now FROM c)"+
+		}, "WITH c AS MATERIALIZED (SELECT "+s.now+" AS now), locked AS MATERIALIZED ("+
+			"SELECT ctid, at, id, length(body) AS size FROM {events} WHERE (line, at, id) > (?, ?, ?) AND (line, at) <= (?, (SELECT now FROM c))"+
 			" AND (SELECT version FROM {schema}) = ? AND NOT EXISTS (SELECT 1 FROM {queues} WHERE topic = ? AND grp IN (?, ?) AND paused = 1)"+
 			strings.Repeat(" AND (SELECT at FROM {events} WHERE line = ? AND at <= (SELECT now FROM c) ORDER BY at LIMIT 1) IS NULL", len(others))+
-			fmt.Sprintf(" ORDER BY at, id LIMIT %d FOR UPDATE SKIP LOCKED) locked WINDOW w AS (ORDER BY at, id)) sized WHERE n = 1 OR size <= ?))", limit)+
-			" RETURNING id, due, priority, fence, attempts, failures, body, (SELECT now FROM c),"+
-			fmt.Sprintf(" (SELECT at FROM {events} WHERE line = ? AND (at, id) > (?, ?) AND at <= (SELECT now FROM c) ORDER BY at, id LIMIT 1 OFFSET %d) IS NOT NULL", limit),
-			parameters(lane(laneRunning), micros(lease), token, lane(on.lane), on.at, blob(on.id), layoutVersion, blob(q.Topic), blob(q.Group), []byte{}, others,
-				claimBytes, lane(on.lane), on.at, blob(on.id))...)
+			fmt.Sprintf(" ORDER BY line, at, id LIMIT %d FOR UPDATE SKIP LOCKED)", limit+1)+
+			" UPDATE {events} SET line = ?, at = (SELECT now FROM c) + ?, token = ?, attempts = attempts + 1, fence = GREATEST(fence + 1, (SELECT now FROM c))"+
+			" WHERE ctid = ANY(ARRAY(SELECT ctid FROM (SELECT ctid, row_number() OVER w AS n, sum(size) OVER w AS size FROM locked WINDOW w AS (ORDER BY at, id)) sized"+
+			" WHERE n = 1 OR n <= ? AND size <= ?))"+
+			" RETURNING id, due, priority, fence, attempts, failures, body, (SELECT now FROM c), (SELECT count(*) FROM locked) > ?",
+			parameters(lane(on.lane), on.at, blob(on.id), lane(on.lane), layoutVersion, blob(q.Topic), blob(q.Group), []byte{}, others,
+				lane(laneRunning), micros(lease), token, limit, claimBytes, limit)...)
 	})
 	if err != nil {
 		return driver.Claim{}, err
