@@ -32,6 +32,8 @@ func TestCause(t *testing.T) {
 		{"its process had died before", nil, []Fault{{Kill, 1, at(9), at(9)}}, Unexplained},
 		{"its process stopped", func(b, _ *run) { b.result = ledger.Canceled }, []Fault{{Leave, 1, at(11), at(11.5)}}, Leave},
 		{"its process stopped after it was done", nil, []Fault{{Leave, 1, at(11), at(11.5)}}, Unexplained},
+		{"its process was killed while it stopped", nil, []Fault{{Leave, 1, at(11), at(11.5)}, {Kill, 1, at(11.4), at(11.5)}}, Kill},
+		{"its process stopped without the server", nil, []Fault{{Leave, 1, at(11), at(11.5)}, {Outage, 0, at(11.2), at(11.9)}}, Leave},
 		{"its process froze", nil, []Fault{{Freeze, 1, at(10), at(11.5)}}, Freeze},
 		{"its process froze for a moment", nil, []Fault{{Freeze, 1, at(10), at(11)}}, Unexplained},
 		{"the server was away", nil, []Fault{{Outage, 0, at(10.5), at(13)}}, Outage},

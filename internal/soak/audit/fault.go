@@ -71,14 +71,20 @@ func (h history) in(process int, from, to time.Duration) []Fault {
 	return in
 }
 
-// died returns why a process ended in a span.
-func (h history) died(process int, from, to time.Duration) (Cause, bool) {
+// died returns how a process ended in a span, and whether it may have kept a
+// result to itself. One that was told to end may have been killed before it had,
+// or found no server to tell.
+func (h history) died(process int, from, to time.Duration) (kind Cause, secretly bool) {
 	for _, f := range h.in(process, from, to) {
-		if f.Kind == Kill || f.Kind == Leave || f.Kind == Crash {
+		switch f.Kind {
+		case Kill, Crash:
 			return f.Kind, true
+		case Leave:
+			away, _ := h.away(process, f.From, f.To)
+			kind, secretly = Leave, away > 0
 		}
 	}
-	return "", false
+	return kind, secretly
 }
 
 // away returns for how long of a span a process could not reach the server, and

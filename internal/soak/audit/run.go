@@ -68,8 +68,8 @@ func (h history) cause(before, next run, lease time.Duration) Cause {
 	if before.failed(next.start) {
 		return Handler
 	}
-	kind, died := h.died(before.process, before.start, next.start)
-	if died && (kind != Leave || !before.finished()) { // what is finished is not given back
+	kind, secretly := h.died(before.process, before.start, next.start)
+	if secretly || kind != "" && !before.finished() { // what is finished is not given back
 		return kind
 	}
 	away, kind := h.gap(before, next, lease)
