@@ -113,7 +113,12 @@ func (c *consumer) fetch() {
 			continue
 		}
 		claiming.reset()
-		if next == 0 || !c.waitUntil(c.quit, func() bool { return len(c.ahead) == 0 }) {
+		until := time.Now().Add(next)
+		// Who waits without a free handler is woken in the place of one who has one.
+		if next == 0 || !c.waitUntil(c.quit, func() bool { return c.running < c.cfg.concurrency }) {
+			continue
+		}
+		if next = time.Until(until); next <= 0 {
 			continue
 		}
 		if c.gathers() {
@@ -150,7 +155,7 @@ func (c *consumer) claim(n int) (time.Duration, error) {
 	var suspects []driver.Delivery
 	leases := make([]*lease, 0, len(claim.Deliveries))
 	for _, d := range claim.Deliveries {
-		if isSuspect(d) {
+		if isSuspect(d) && !c.cfg.atMostOnce { // nor would giving back be possible
 			suspects = append(suspects, d)
 			continue
 		}

@@ -111,7 +111,7 @@ func (c *convoys) leave(ctx context.Context, v *convoy, r *convoyRider) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.left = true
-	if v.aboard--; v.aboard == 0 {
+	if v.aboard--; v.aboard == 0 && v.gone { // else others may still board it
 		v.cancel()
 	}
 	if v.gone {

@@ -252,3 +252,21 @@ func TestBrokersThatBreakConvoys(t *testing.T) {
 		})
 	}
 }
+
+func TestConvoyThatAllHaveLeftTakesOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := newTraffic(t)
+		first := tr.full()
+		gone, leave := context.WithCancel(t.Context())
+		tr.push(gone, messages("gone")...)
+		leave()
+		synctest.Wait()
+		tr.push(t.Context(), messages("other")...)
+		first[0].answer <- fine
+		next := tr.next()
+		require.Equal(t, []string{"other"}, next.ids)
+		require.NoError(t, next.ctx.Err())
+		tr.end(first[1], next)
+		require.NoError(t, tr.got["other"])
+	})
+}

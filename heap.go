@@ -2,6 +2,7 @@ package fanfare
 
 import (
 	"container/heap"
+	"slices"
 	"sync"
 	"time"
 )
@@ -36,11 +37,12 @@ type delayed interface {
 	audience() *audience
 }
 
-// add keeps something until it is due. It reports false because of close.
+// add keeps something until it is due. It reports false because of close, or if
+// all is for handlers that were removed: extract may have been there already.
 func (t *timers) add(due int64, all ...delayed) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
+	if t.closed || !slices.ContainsFunc(all, func(of delayed) bool { return of.audience().listens() }) {
 		return false
 	}
 	first := t.heap.first()

@@ -12,6 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// heard are handlers of which one is registered.
+var heard = &audience{handlers: []*localHandler{{}}}
+
 // startTimers returns timers that note what they fire.
 func startTimers(t *testing.T, interval time.Duration) (*timers, *list[*localCopy]) {
 	t.Helper()
@@ -42,12 +45,12 @@ func TestTimersFireInOrderAndOnTime(t *testing.T) {
 		var all []*localCopy
 		removed, number := map[*localCopy]bool{}, map[*localCopy]int{}
 		for range 3000 {
-			c := &localCopy{due: int64(time.Duration(1+rand.IntN(600)) * time.Second)}
+			c := &localCopy{to: heard, due: int64(time.Duration(1+rand.IntN(600)) * time.Second)}
 			require.True(t, ts.add(c.due, c))
 			all = append(all, c)
 		}
 		for n := range 100 {
-			c := &localCopy{due: int64(time.Hour/2) + int64(n*10)} // nanoseconds apart
+			c := &localCopy{to: heard, due: int64(time.Hour/2) + int64(n*10)} // nanoseconds apart
 			require.True(t, ts.add(c.due, c))
 			all = append(all, c)
 		}
@@ -77,7 +80,7 @@ func TestTimersWakeForAnEarlierEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ts, fired := startTimers(t, 24*time.Hour)
 		for _, d := range []time.Duration{time.Hour, time.Minute, 2 * time.Hour, time.Second} {
-			require.True(t, ts.add(int64(d), &localCopy{due: int64(d)}))
+			require.True(t, ts.add(int64(d), &localCopy{to: heard, due: int64(d)}))
 			synctest.Wait() // it sleeps
 		}
 		pass(time.Second)
@@ -93,21 +96,31 @@ func TestTimersGiveBackWhatIsLeft(t *testing.T) {
 		now, ts := int64(0), &timers{goroutines: &sync.WaitGroup{}, quit: make(chan struct{}), running: true}
 		ts.now = func() int64 { return now }
 		for _, due := range []int64{5, 1, 4, 2, 3} {
-			require.True(t, ts.add(due, &localCopy{due: due}))
+			require.True(t, ts.add(due, &localCopy{to: heard, due: due}))
 		}
 		now = 2
 		due, later := ts.close()
 		require.Equal(t, []int64{1, 2}, []int64{due[0].due, due[1].due})
 		require.Equal(t, []int64{3, 4, 5}, []int64{later[0].due, later[1].due, later[2].due})
-		require.False(t, ts.add(0, &localCopy{}), "after close")
+		require.False(t, ts.add(0, &localCopy{to: heard}), "after close")
 	})
+}
+
+// What was dispatched while the handlers were removed must not wait for its time,
+// and keep its unit until then.
+func TestTimersRefuseWhatNobodyHears(t *testing.T) {
+	l := open(t)
+	r := listen(t, l, func(context.Context, int) error { return nil })
+	to := l.topic(integers.Name()).routes.Load().lanes[0].audience()
+	require.NoError(t, l.Remove(t.Context(), r))
+	require.False(t, l.timers.add(int64(time.Hour), &delayedEvent[int]{to: to}))
 }
 
 func TestHeapGivesMemoryBack(t *testing.T) {
 	ts := &timers{running: true}
 	all := make([]*localCopy, 100_000)
 	for i := range all {
-		all[i] = &localCopy{due: int64(i)}
+		all[i] = &localCopy{to: heard, due: int64(i)}
 		require.True(t, ts.add(int64(i), all[i]))
 	}
 	for _, c := range all {

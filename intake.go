@@ -109,7 +109,7 @@ func (c *consumer) begin(leases ...*lease) {
 	defer c.mu.Unlock()
 	for _, l := range leases {
 		c.hold(l)
-		if c.running < c.cfg.concurrency {
+		if c.running < c.cfg.concurrency && !c.leaves() {
 			c.running++
 			go c.serve(l)
 		} else {
@@ -118,6 +118,10 @@ func (c *consumer) begin(leases ...*lease) {
 	}
 }
 
+// leaves reports that what is claimed is not begun but given back, by the fetcher:
+// a handler's goroutine may be too late for the settler.
+func (c *consumer) leaves() bool { return c.quit.Err() != nil && !c.cfg.atMostOnce }
+
 // serve runs handlers one after the other, beginning with that for l.
 func (c *consumer) serve(l *lease) {
 	returned := false
@@ -125,24 +129,29 @@ func (c *consumer) serve(l *lease) {
 		if returned {
 			return
 		}
-		if l = c.next(); l != nil { // a handler called runtime.Goexit
+		if l = c.next(false); l != nil { // a handler called runtime.Goexit
 			go c.serve(l)
 		}
 	}()
-	for ; l != nil; l = c.next() {
+	for l != nil {
+		begin := time.Now()
 		c.attempt(l)
+		l = c.next(time.Since(begin) < lookAhead)
 	}
 	returned = true
 }
 
 // next returns what is to be handled next in the goroutine that asks, or nil if
-// that is to end.
-func (c *consumer) next() *lease {
+// that is to end. quick says that its latest handler took less than lookAhead:
+// slow ones that end together are no sign of a fast pace.
+func (c *consumer) next(quick bool) *lease {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pace.taken++
+	if quick {
+		c.pace.taken++
+	}
 	var l *lease
-	if len(c.ahead) > 0 {
+	if len(c.ahead) > 0 && !c.leaves() {
 		l, c.ahead[0] = c.ahead[0], nil
 		c.ahead = c.ahead[1:]
 	} else {
@@ -160,7 +169,7 @@ func (c *consumer) attempt(l *lease) {
 	if l.ended != nil {
 		defer close(l.ended)
 	}
-	if c.quit.Err() != nil && !c.cfg.atMostOnce || l.isLost() {
+	if c.leaves() || l.isLost() {
 		c.release(l)
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fanfare-go/fanfare"
+	"github.com/fanfare-go/fanfare/driver"
 )
 
 // fast is how long the handlers of these tests take.
@@ -121,4 +122,68 @@ func TestGoexitDoesNotLoseWhatIsAhead(t *testing.T) {
 		require.EqualValues(t, 1000, d.Stats().Handled)
 		require.EqualValues(t, 1100, d.Stats().Started)
 	})
+}
+
+// farBroker takes its time for each call.
+type farBroker struct {
+	*faulty
+	claim, settle time.Duration
+	released      atomic.Int64
+}
+
+func (b *farBroker) Claim(ctx context.Context, q driver.Queue, r driver.ClaimRequest) (driver.Claim, error) {
+	c, err := b.faulty.Claim(ctx, q, r)
+	<-time.After(b.claim)
+	return c, err
+}
+
+func (b *farBroker) Settle(ctx context.Context, q driver.Queue, s []driver.Settlement) ([]error, error) {
+	<-time.After(b.settle)
+	for _, one := range s {
+		if one.Verb == driver.Release {
+			b.released.Add(1)
+		}
+	}
+	return b.faulty.Settle(ctx, q, s)
+}
+
+// Slow handlers that end together look fast for a moment.
+func TestSlowHandlersHaveNothingAhead(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, _ *fanfare.Durable, b *faulty) {
+		far := &farBroker{faulty: b, claim: time.Millisecond, settle: time.Millisecond}
+		d, err := fanfare.New(far)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, d.Stop(t.Context())) }()
+		dispatchNumbers(t, d, 0, 400)
+		_, err = number.Register(t.Context(), d, func(context.Context, int) error {
+			<-time.After(time.Second)
+			return nil
+		}, fanfare.Concurrency(20))
+		require.NoError(t, err)
+		pass(time.Minute)
+		require.EqualValues(t, 400, d.Stats().Handled)
+		require.Zero(t, far.released.Load(), "each goes behind those that wait")
+	})
+}
+
+// What an impatient Stop meets on its way from the backend goes back too.
+func TestStopGivesBackALateClaim(t *testing.T) {
+	for _, n := range []int{1, 100} {
+		inFakeTime(t, func(t *testing.T, _ *fanfare.Durable, b *faulty) {
+			d, err := fanfare.New(&farBroker{faulty: b, claim: 50 * time.Millisecond})
+			require.NoError(t, err)
+			dispatchNumbers(t, d, 0, n)
+			_, err = number.Register(t.Context(), d, func(context.Context, int) error { return nil }, fanfare.Concurrency(n))
+			require.NoError(t, err)
+			synctest.Wait()
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			var left *fanfare.StopError
+			require.ErrorAs(t, d.Stop(ctx), &left)
+			require.Equal(t, n, left.Released)
+			all, err := b.Status(t.Context(), number.Name())
+			require.NoError(t, err)
+			require.Equal(t, n, all[0].Ready)
+		})
+	}
 }

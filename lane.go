@@ -50,6 +50,11 @@ func newAudience(lane anyLane, handlers []*localHandler) *audience {
 	return &audience{lane: lane, handlers: handlers, plain: plain}
 }
 
+// listens reports whether one of the handlers was not removed.
+func (to *audience) listens() bool {
+	return slices.ContainsFunc(to.handlers, func(h *localHandler) bool { return !h.shuttered() })
+}
+
 // anyLane is a lane without its type.
 type anyLane interface {
 	topic() *localTopic
@@ -62,7 +67,7 @@ type anyLane interface {
 	abort() []leftover
 	close()
 	pushed() uint64
-	collect() (done int)
+	collect() (some, last bool)
 	running(h *localHandler) int
 	shortcut() any
 }
@@ -255,15 +260,18 @@ func (q *lane[T]) pushed() uint64 {
 	return q.accepted
 }
 
-// collect takes the units of events that are done, from workers that have not
-// given them back yet.
-func (q *lane[T]) collect() (done int) {
+// collect gives back the units of events that are done, where workers have not
+// yet. It reports whether there were some, and whether the caller has to finish.
+// All of it is under the lock, so that whoever comes next finds each unit either
+// with its worker or given back.
+func (q *lane[T]) collect() (some, last bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	done := 0
 	for _, w := range q.workers {
 		done += w.collect()
 	}
-	return done
+	return done > 0, q.l.giveBack(done)
 }
 
 // running counts the calls of h that run.

@@ -208,6 +208,7 @@ func (w *laneWorker[T]) failed() (*localContent, *localEvent) {
 
 // drop reports an event that Stop keeps from its remaining handlers.
 func (w *laneWorker[T]) drop() {
+	w.change(nil)
 	l := w.lane.l
 	if c := w.copy; c != nil {
 		l.reportStopped(c)

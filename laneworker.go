@@ -98,9 +98,12 @@ func (w *laneWorker[T]) next() bool {
 	for looked := 0; !w.take(); looked++ {
 		switch {
 		case q.closed || w.expired:
+			last := q.l.giveBack(w.collect())
 			q.dismiss(w)
 			q.mu.Unlock()
-			w.settleUnits()
+			if last {
+				q.l.finish()
+			}
 			return false
 		case w.done.Load() > 0:
 			q.mu.Unlock()
@@ -203,9 +206,18 @@ func (q *lane[T]) dismiss(w *laneWorker[T]) {
 }
 
 // settleUnits gives back the units of the events that w is done with.
-func (w *laneWorker[T]) settleUnits() { w.lane.l.release(w.collect()) }
+func (w *laneWorker[T]) settleUnits() {
+	q := w.lane
+	q.mu.Lock()
+	last := q.l.giveBack(w.collect())
+	q.mu.Unlock()
+	if last {
+		q.l.finish()
+	}
+}
 
-// collect takes from w what has to be settled, for the caller to do so.
+// collect takes from w what has to be settled, for the caller to do so. It holds
+// the lane's lock.
 func (w *laneWorker[T]) collect() (done int) {
 	l := w.lane.l
 	if n := w.handled.Swap(0); n > 0 {

@@ -115,6 +115,9 @@ func (c *consumer) ackIn(l *lease, ack func() error) error {
 	if err != nil {
 		c.mu.Lock()
 		l.inTx = false
+		if _, ok := c.held[l]; ok && !l.trusted.IsZero() {
+			c.watch(l)
+		}
 		c.mu.Unlock()
 	}
 	return err

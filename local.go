@@ -188,7 +188,9 @@ func (l *Local) remove(ctx context.Context, h *localHandler) error {
 		l.end(c)
 	}
 	if h.lane != nil {
-		plain += h.lane.collect()
+		if _, last := h.lane.collect(); last {
+			l.finish()
+		}
 	}
 	l.release(plain)
 	if caller, ok := ctx.Value(deliveryKey{}).(localContext); ok && caller.handledBy() == h {
@@ -209,9 +211,7 @@ func (l *Local) remove(ctx context.Context, h *localHandler) error {
 
 // orphans withdraws the delayed events for which no handler is left.
 func (l *Local) orphans() []*localCopy {
-	all := l.timers.extract(func(to *audience) bool {
-		return !slices.ContainsFunc(to.handlers, func(h *localHandler) bool { return !h.shuttered() })
-	})
+	all := l.timers.extract(func(to *audience) bool { return !to.listens() })
 	return slices.DeleteFunc(all, func(c *localCopy) bool { return !c.withdraw() })
 }
 
@@ -276,12 +276,15 @@ func (l *Local) running() int {
 // collect lets all workers give back what they have not, and reports whether
 // there was any.
 func (l *Local) collect() bool {
-	done := 0
+	all, finish := false, false
 	for _, q := range l.lanes() {
-		done += q.collect()
+		some, last := q.collect()
+		all, finish = all || some, finish || last
 	}
-	l.release(done)
-	return done > 0
+	if finish {
+		l.finish()
+	}
+	return all
 }
 
 // Stats returns the dispatcher's counters.

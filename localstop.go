@@ -17,7 +17,7 @@ func (l *Local) reserve() error {
 		case n&stopBit != 0:
 			return ErrStopped
 		case n >= int64(l.config.maxQueued):
-			if !l.collect() {
+			if !l.collect() && l.queued.Load() == n { // nobody else gave any back either
 				return ErrMaxQueuedEventsReached
 			}
 		case l.queued.CompareAndSwap(n, n+1):
@@ -29,10 +29,14 @@ func (l *Local) reserve() error {
 // release gives units back. The caller holds no lock: the last unit after Stop
 // ends the workers.
 func (l *Local) release(n int) {
-	if n > 0 && l.queued.Add(-int64(n)) == stopBit {
+	if l.giveBack(n) {
 		l.finish()
 	}
 }
+
+// giveBack is release for a caller that holds a lock. It reports whether the
+// caller has to finish once it has unlocked that.
+func (l *Local) giveBack(n int) (last bool) { return n > 0 && l.queued.Add(-int64(n)) == stopBit }
 
 // unhold ends one of the holds on an event.
 func (l *Local) unhold(e *localEvent) {

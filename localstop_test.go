@@ -320,3 +320,20 @@ func TestStopReleasesTheContext(t *testing.T) {
 	end()
 	require.Empty(t, logged.get())
 }
+
+func TestOnDropMayRemoveAHandlerThatHasReturned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l *Local
+		var r *Registration
+		removed := false
+		l = open(t, WithOnDrop(func(Dropped) {
+			removed = l.Remove(t.Context(), r) == nil
+		}))
+		r = listen(t, l, func(ctx context.Context, _ int) error { <-ctx.Done(); return nil })
+		listen(t, l, func(context.Context, int) error { return nil })
+		dispatch(t, l, 1)
+		synctest.Wait()
+		require.Error(t, l.Stop(ended(t)))
+		require.True(t, removed)
+	})
+}

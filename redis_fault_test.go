@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -257,4 +258,31 @@ func TestARefusedQueueHidesNoOutage(t *testing.T) {
 	behaviour.Eventually(t, func() bool { return log.Count("does not work") == 1 }, "outage")
 	s.Restart() // without what it held
 	behaviour.Eventually(t, func() bool { return log.Count("works again") == 1 }, "recovery")
+}
+
+// A process whose handlers are busy takes no wake token from one that is free.
+func TestRedisWakesWhoIsFree(t *testing.T) {
+	t.Parallel()
+	s := testsvc.StartRedis(t)
+	busy, late := make(chan struct{}), make(chan time.Duration)
+	defer close(busy)
+	for range 2 {
+		_, err := number.Register(t.Context(), onRedis(t, s), func(ctx context.Context, n int) error {
+			info, _ := fanfare.DeliveryFrom(ctx)
+			late <- time.Since(info.DueAt)
+			if n == 0 {
+				<-busy
+			}
+			return nil
+		}, fanfare.Concurrency(1))
+		require.NoError(t, err)
+	}
+	d := onRedis(t, s)
+	for n := range 5 {
+		behaviour.Eventually(t, func() bool {
+			return !strings.Contains(string(tell(t, s, "INFO", "clients").([]byte)), "blocked_clients:0")
+		}, "who is free waits")
+		require.NoError(t, number.Dispatch(t.Context(), d, n))
+		require.Less(t, <-late, time.Second)
+	}
 }

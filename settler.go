@@ -2,6 +2,7 @@ package fanfare
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -86,7 +87,7 @@ func (s *settler) next(ctx context.Context, gathers func() bool) []result {
 		}
 		n := min(len(s.queue), maxSettle)
 		batch := append([]result(nil), s.queue[:n]...)
-		s.queue = s.queue[:copy(s.queue, s.queue[n:])]
+		s.queue = slices.Delete(s.queue, 0, n)
 		closed := s.closed
 		s.mu.Unlock()
 		if n > 0 || closed {

@@ -148,3 +148,14 @@ func TestClaimThatIsAnsweredTooLateStartsNothing(t *testing.T) {
 		require.EqualValues(t, 1, d.Stats().Started)
 	})
 }
+
+// Suspects that end as they are claimed cannot be given back.
+func TestSuspectsAtMostOnce(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, d *fanfare.Durable, b *faulty) {
+		leaveBehind(t, d, b, 8, 2)
+		_, err := number.Register(t.Context(), d, func(context.Context, int) error { return nil }, fanfare.AtMostOnce())
+		require.NoError(t, err)
+		pass(time.Minute)
+		require.EqualValues(t, 8, d.Stats().Handled)
+	})
+}

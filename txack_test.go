@@ -274,3 +274,33 @@ func TestTxAckAndStop(t *testing.T) {
 		})
 	}
 }
+
+// An Ack that fails after its lease has run out leaves nothing behind that hides that.
+func TestTxAckThatFailsLate(t *testing.T) {
+	inTxTime(t, func(t *testing.T, d *fanfare.Durable, l *ledger) {
+		begin, lost := time.Now(), time.Duration(0)
+		l.fail = func(verb string) error {
+			switch verb {
+			case "tx settle":
+				<-time.After(2 * time.Second)
+				return driver.ErrUnavailable
+			case "extend":
+				return driver.ErrUnavailable
+			}
+			return nil
+		}
+		acked(t, d, func(ctx context.Context, run int64) error {
+			if run > 1 {
+				return nil
+			}
+			<-time.After(8 * time.Second)
+			require.ErrorIs(t, d.InTx(new(sql.Tx)).Ack(ctx), driver.ErrUnavailable)
+			<-ctx.Done()
+			lost = time.Since(begin)
+			return context.Cause(ctx)
+		}, fanfare.Timeout(time.Minute))
+		pass(time.Hour)
+		require.Equal(t, 10*time.Second, lost)
+		require.EqualValues(t, 1, d.Stats().LeaseLost)
+	})
+}
