@@ -23,8 +23,9 @@ type Delivery struct {
 	MaxAttempts int
 	Priority    Priority
 	// DispatchedAt is by the clock of the process that dispatched the event,
-	// DueAt by the clock of the dispatcher's backend. In process both may be some
-	// milliseconds early where more than 300,000 events come in a second.
+	// DueAt by the clock of the dispatcher's backend. In process both may be early,
+	// by about a millisecond, where or just after more than 300,000 events came in
+	// a second, and by more where the machine is so busy that timers are late.
 	DispatchedAt time.Time
 	DueAt        time.Time
 	// Headers must not be changed.

@@ -169,7 +169,7 @@ func (c *consumer) attempt(l *lease) {
 	if l.ended != nil {
 		defer close(l.ended)
 	}
-	if c.leaves() || l.isLost() {
+	if c.leaves() || c.expired(l) || l.isLost() {
 		c.release(l)
 		return
 	}

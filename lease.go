@@ -167,6 +167,14 @@ func (c *consumer) lose(l *lease) {
 	c.d.logger.Warn("fanfare: lease lost", "topic", c.queue.Topic, "group", c.queue.Group, "event_id", l.ID, "attempt", l.Attempt)
 }
 
+// expired reports whether a lease is no longer trusted: after a freeze the timer
+// that says so is late.
+func (c *consumer) expired(l *lease) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.cfg.atMostOnce && !l.trusted.After(time.Now())
+}
+
 func (l *lease) isLost() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
