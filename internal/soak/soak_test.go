@@ -42,7 +42,7 @@ func TestNothingIsLost(t *testing.T) {
 	if f := r.Failures(); len(f) > 0 {
 		t.Errorf("the soak finds: %s", strings.Join(f, "; "))
 	}
-	if r.Accepted < 1000 || r.Faults[audit.Kill] == 0 || r.Faults[audit.Outage] == 0 {
+	if r.Accepted < 1000 || r.Faults[audit.Kill] == 0 || r.Faults[audit.Down] == 0 {
 		t.Errorf("%d accepted under faults %v, want a soak", r.Accepted, r.Faults)
 	}
 }

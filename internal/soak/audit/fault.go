@@ -23,13 +23,14 @@ type Cause string
 
 // The causes. The promise allows an event to run again for the first ones.
 const (
-	Kill    Cause = "kill"      // the process died
-	Leave   Cause = "stop"      // the process was told to end, and gave the event back
-	Freeze  Cause = "freeze"    // the process stood still
-	Outage  Cause = "outage"    // the server was down, or stood still
-	Mute    Cause = "half-open" // the connections of the process carried nothing
-	Stall   Cause = "stall"     // the machine was too busy for the process or the server
-	Handler Cause = "handler"   // it failed
+	Kill    Cause = "kill"        // the process died
+	Leave   Cause = "stop"        // the process was told to end, and gave the event back
+	Freeze  Cause = "freeze"      // the process stood still
+	Down    Cause = "server kill" // the server was killed, and down until it had started again
+	Outage  Cause = "outage"      // the server stood still
+	Mute    Cause = "half-open"   // the connections of the process carried nothing
+	Stall   Cause = "stall"       // the machine was too busy for the process or the server
+	Handler Cause = "handler"     // it failed
 
 	// These explain nothing: no event may run again for them.
 	Cut     Cause = "cut"     // connections were reset
@@ -41,7 +42,7 @@ const (
 )
 
 // away reports whether a process that it happens to cannot reach the server.
-func (c Cause) away() bool { return c == Freeze || c == Outage || c == Mute || c == Stall }
+func (c Cause) away() bool { return c == Freeze || c == Down || c == Outage || c == Mute || c == Stall }
 
 // history is all faults, by process and in the order in which they began.
 type history map[int][]Fault

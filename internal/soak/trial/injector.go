@@ -113,7 +113,7 @@ func (in *injector) killServer(ctx context.Context, s strike) {
 		in.chronic.fail(fmt.Errorf("restart the server: %w", err))
 		return
 	}
-	in.chronic.note(audit.Outage, 0, from)
+	in.chronic.note(audit.Down, 0, from)
 }
 
 func (in *injector) freezeServer(ctx context.Context, s strike) {

@@ -16,7 +16,7 @@ var usual = map[string]time.Duration{
 	"stop-consumer": 5 * time.Second,
 	"kill-producer": 1100 * time.Millisecond,
 	"freeze":        5 * time.Second,
-	"kill-server":   6 * time.Second,
+	"kill-server":   4 * time.Second,
 	"freeze-server": 12 * time.Second,
 	"cut":           time.Second,
 	"cut-server":    time.Second,
@@ -83,5 +83,5 @@ func (s strike) of(c *crew, role ledger.Role) *member {
 var causes = map[string]audit.Cause{
 	"cut": audit.Cut, "cut-server": audit.Cut, "forget": audit.Scripts,
 	"slow": audit.Slow, "half-open": audit.Mute,
-	"kill-server": audit.Outage, "freeze-server": audit.Outage,
+	"kill-server": audit.Down, "freeze-server": audit.Outage,
 }
