@@ -70,6 +70,27 @@ func TestRedisPushDoesNotTakeAnotherMessageForItsOwn(t *testing.T) {
 	}
 }
 
+// What is repeated because its answer was lost may have been claimed, or even
+// ended, by then.
+func TestRedisRepeatedPushOfWhatRunsOrEnded(t *testing.T) {
+	c, cut := newCutCase(t)
+	c.push(message("a"))
+	running := c.claim(1)
+	cut.after = 1
+	c.push(message("a"))
+	if again := c.claim(10); len(again) > 0 {
+		t.Errorf("claimed %v, which runs", ids(again))
+	}
+	c.ack(running...)
+	if err := c.outcomes(message("a"))[0]; !errors.Is(err, driver.ErrDuplicate) || errors.Is(err, driver.ErrUnknownOutcome) {
+		t.Errorf("Push of an id that ended = %v, want ErrDuplicate alone", err)
+	}
+	cut.after = 1
+	if err := c.outcomes(message("a"))[0]; !errors.Is(err, driver.ErrDuplicate) || !errors.Is(err, driver.ErrUnknownOutcome) {
+		t.Errorf("repeated Push of an id that ended = %v, want ErrDuplicate and ErrUnknownOutcome", err)
+	}
+}
+
 // A body that is the same as that of a message which runs leaves open whether that
 // is the one at hand. If so, that is the answer, and to repeat it is safe.
 func TestRedisRunAgainIsNotLostWithItsAnswer(t *testing.T) {
