@@ -8,7 +8,7 @@ type Dialect uint8
 // The dialects. There is no default: the zero value is refused.
 const (
 	MySQL    Dialect = iota + 1 // and MariaDB
-	Postgres                    // and what speaks its SQL, with SKIP LOCKED
+	Postgres                    // and what speaks its SQL, with SKIP LOCKED and ctid
 	SQLite
 )
 

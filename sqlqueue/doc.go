@@ -31,6 +31,8 @@
 //     go-sql-driver/mysql halves the round trips.
 //   - PostgreSQL from 13: fsync and synchronous_commit on, as they are by default.
 //     A [Listener] lets consumers sleep without looking.
+//     The tables are not to be partitioned: rows are reached by their ctid, which
+//     each partition has again.
 //   - SQLite from 3.35: one host, no network file system. Migrate turns on the
 //     write-ahead log. synchronous=FULL is the default of SQLite; with NORMAL the
 //     last commits may be lost with the machine, not with the process. All

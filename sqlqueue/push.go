@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -33,6 +34,9 @@ func (b *Broker) pushAll(ctx context.Context, topic string, msgs []driver.Messag
 		return err
 	})
 	if err != nil {
+		if errors.Is(err, driver.ErrUnknownOutcome) {
+			b.wake(ctx, h.receivers()) // a push that repeats it finds duplicates, and wakes nobody
+		}
 		return nil, err
 	}
 	b.setSingle(topic, h)

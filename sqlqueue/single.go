@@ -61,6 +61,9 @@ func (b *Broker) pushSingle(ctx context.Context, to queueRow, msgs []driver.Mess
 		return outcomes, nil
 	}
 	rest, err := b.pushAll(ctx, to.Topic, left)
+	if unknown != nil {
+		b.wake(ctx, []queueRow{to}) // for what the statement stored after all
+	}
 	if err != nil && unknown != nil {
 		err = b.failure(ctx, unknown)
 	}

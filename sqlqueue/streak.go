@@ -63,8 +63,9 @@ func (b *Broker) takeStreak(q driver.Queue) (streak, bool) {
 }
 
 // claimOn claims in one statement up to limit messages that a streak leads to
-// expect. It returns nothing if anything else is due in the queue, or if it is
-// paused. Where it got the limit and more is due, it keeps the streak.
+// expect. It returns nothing if anything else is due in the queue, if it is paused,
+// or if its id is another's, as in a database that was emptied. Where it got the
+// limit and more is due, it keeps the streak.
 //
 // It locks one message more than it takes, to see whether there is one. The line
 // is compared together with the rest: so PostgreSQL, whatever it believes of the
@@ -89,14 +90,16 @@ func (b *Broker) claimOn(ctx context.Context, q driver.Queue, on streak, limit i
 			return err
 		}, "WITH c AS MATERIALIZED (SELECT "+s.now+" AS now), locked AS MATERIALIZED ("+
 			"SELECT ctid, at, id, length(body) AS size FROM {events} WHERE (line, at, id) > (?, ?, ?) AND (line, at) <= (?, (SELECT now FROM c))"+
-			" AND (SELECT version FROM {schema}) = ? AND NOT EXISTS (SELECT 1 FROM {queues} WHERE topic = ? AND grp IN (?, ?) AND paused = 1)"+
+			" AND (SELECT version FROM {schema}) = ? AND (SELECT id FROM {queues} WHERE topic = ? AND grp = ?) = ?"+
+			" AND NOT EXISTS (SELECT 1 FROM {queues} WHERE topic = ? AND grp IN (?, ?) AND paused = 1)"+
 			strings.Repeat(" AND (SELECT at FROM {events} WHERE line = ? AND at <= (SELECT now FROM c) ORDER BY at LIMIT 1) IS NULL", len(others))+
 			fmt.Sprintf(" ORDER BY line, at, id LIMIT %d FOR UPDATE SKIP LOCKED)", limit+1)+
 			" UPDATE {events} SET line = ?, at = (SELECT now FROM c) + ?, token = ?, attempts = attempts + 1, fence = GREATEST(fence + 1, (SELECT now FROM c))"+
 			" WHERE ctid = ANY(ARRAY(SELECT ctid FROM (SELECT ctid, row_number() OVER w AS n, sum(size) OVER w AS size FROM locked WINDOW w AS (ORDER BY at, id)) sized"+
 			" WHERE n = 1 OR n <= ? AND size <= ?))"+
 			" RETURNING id, due, priority, fence, attempts, failures, body, (SELECT now FROM c), (SELECT count(*) FROM locked) > ?",
-			parameters(lane(on.lane), on.at, blob(on.id), lane(on.lane), layoutVersion, blob(q.Topic), blob(q.Group), []byte{}, others,
+			parameters(lane(on.lane), on.at, blob(on.id), lane(on.lane), layoutVersion, blob(q.Topic), blob(q.Group), on.queue,
+				blob(q.Topic), blob(q.Group), []byte{}, others,
 				lane(laneRunning), micros(lease), token, limit, claimBytes, limit)...)
 	})
 	if err != nil {

@@ -114,6 +114,22 @@ func TestClaimsInARow(t *testing.T) {
 	})
 }
 
+// TestQueueBecomesAnother puts another queue in the place of one between two of its
+// claims, as the tables are when they were emptied and filled anew.
+func TestQueueBecomesAnother(t *testing.T) {
+	e, prefix := engineOf(sqlqueue.Postgres), newPrefix()
+	db := e.open(t, e.source(t))
+	s := &scene{T: t, b: e.broker(t, db, sqlqueue.WithPrefix(prefix)), q: driver.Queue{Topic: "t", Group: "g"}}
+	s.subscribe("g")
+	s.push(messages("a", "b", "c")...)
+	s.claim(1)
+	_, err := db.ExecContext(t.Context(), "UPDATE "+prefix+"queues SET topic = 'other'")
+	require.NoError(t, err)
+	c, err := s.b.Claim(t.Context(), s.q, driver.ClaimRequest{Limit: 1, Lease: time.Minute})
+	require.NoError(t, err)
+	require.Empty(t, c.Deliveries, "of another topic")
+}
+
 // TestClaimTakesSoMuchAtOnce has bodies of which a claim takes only some.
 func TestClaimTakesSoMuchAtOnce(t *testing.T) {
 	eachScene(t, func(s *scene, _ engine, _ *sql.DB) {

@@ -55,6 +55,40 @@ func asleep(t *testing.T, m *meter) {
 	}, "asleep")
 }
 
+// TestPushWithoutAnswerWakes loses the answers of a push to a topic that is not
+// known and of one to a topic that is, which both stored their messages.
+func TestPushWithoutAnswerWakes(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e engine) {
+		p, db := e.tapped(t, e.source(t))
+		b := e.broker(t, db, sqlqueue.WithPrefix(newPrefix()), sqlqueue.WithPollInterval(rarely))
+		s := &scene{T: t, b: b, q: driver.Queue{Topic: "t", Group: "g"}}
+		s.subscribe("g")
+		for _, id := range []string{"a", "b"} {
+			c, err := b.Claim(t.Context(), s.q, driver.ClaimRequest{Limit: 1, Lease: rarely})
+			require.NoError(t, err)
+			require.Empty(t, c.Deliveries)
+			require.NoError(t, b.Wait(t.Context(), s.q, 0), "the wake of what was before")
+			lost := false
+			p.set(func(st statement) loss {
+				if lost || st.text != "COMMIT" && !strings.Contains(st.text, "RETURNING") {
+					return kept
+				}
+				lost = true
+				return unanswered
+			})
+			outcomes, err := b.Push(t.Context(), s.q.Topic, messages(id))
+			p.set(nil)
+			require.ErrorIs(t, errors.Join(append(outcomes, err)...), driver.ErrUnknownOutcome)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			require.NoError(t, b.Wait(ctx, s.q, rarely), "it slept on")
+			s.claim(1)
+			s.push(messages(id + "+")...) // so that the topic is known
+			s.claim(1)
+		}
+	})
+}
+
 func TestDispatchInTransactionWakesWithItsCommit(t *testing.T) {
 	eachEngine(t, func(t *testing.T, e engine) { testTxWakes(t, e, func() {}) })
 }
