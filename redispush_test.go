@@ -70,6 +70,14 @@ func TestRedisPushDoesNotTakeAnotherMessageForItsOwn(t *testing.T) {
 	}
 }
 
+func TestRedisPushOfADigit(t *testing.T) {
+	c := newCase(t, testsvc.Redis(t).URL)
+	c.push(driver.Message{ID: "a", At: time.Now().Add(time.Hour), Body: []byte("0")})
+	if ds := c.claim(1); len(ds) > 0 {
+		t.Errorf("claimed %v an hour early", ids(ds))
+	}
+}
+
 // What is repeated because its answer was lost may have been claimed, or even
 // ended, by then.
 func TestRedisRepeatedPushOfWhatRunsOrEnded(t *testing.T) {
