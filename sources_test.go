@@ -78,10 +78,14 @@ var sqlParts = []string{
 	"s.now", "b.now", "s.insert", "s.ignore", "s.lock", "s.skip", "s.current", "lock",
 	// names and conditions of this package
 	"table", "column", "key", "first", "l.table", "l.where", "st.table", "st.where", "order", "columns", "condition", "what", "changes",
+	// and of packed rows
+	"source", "array", `strings.Repeat(", " + array, len(names) - 1)`, `strings.Join(names, ", ")`,
+	`unpack("at", "id", "token")`, `unpack("at", "id", "body", "delay", "due", "priority")`,
+	`strings.Repeat(" AND (SELECT at FROM {events} WHERE line = ? AND at <= (SELECT now FROM c) ORDER BY at LIMIT 1) IS NULL", len(others))`,
 	// placeholders
 	"list", "idList", "queueList", "values", `strings.Repeat(", " + values, rows - 1)`,
 	// numbers
-	"lookNow", "lookQueue", "lookPaused", "lookVersion", "laneEnded", "batch", "lane", "n", "smallBody",
+	"lookNow", "lookQueue", "lookPaused", "lookVersion", "laneEnded", "batch", "lane", "n", "smallBody", "limit",
 }
 
 // TestStatementsAreConstants holds that no statement of SQL is built from
