@@ -273,3 +273,33 @@ func TestGoexitCostsNoSlot(t *testing.T) {
 		require.Zero(t, l.Stats().Queued)
 	})
 }
+
+// Of what a worker has done, several dispatches at once may find the units.
+func TestNoDispatchIsRefusedWhileAnotherGivesUnitsBack(t *testing.T) {
+	const bound, dispatches = 40, 20
+	for range 2000 {
+		l, last, release := open(t, WithMaxQueued(bound), WithParallelThreshold(1)), make(chan struct{}), make(chan struct{})
+		listen(t, l, func(_ context.Context, n int) error {
+			if n == bound {
+				close(last)
+				<-release
+			}
+			return nil
+		})
+		for n := range bound {
+			dispatch(t, l, n+1)
+		}
+		<-last // those before it have ended
+		var all sync.WaitGroup
+		for range dispatches {
+			all.Go(func() {
+				if err := integers.Dispatch(t.Context(), l, 0); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		close(release)
+		require.NoError(t, l.Stop(t.Context()))
+	}
+}

@@ -19,7 +19,7 @@ type Env struct {
 	Scale float64 // of the number of events
 	Part  int     // 0, or the number that Spawn was given
 
-	name string // suite/work/peer
+	name string // of the suite, the work and the peer, between slashes
 }
 
 // N returns how many events to use where n is the usual number.
