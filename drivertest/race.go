@@ -231,16 +231,15 @@ func raceRetried(c *trial) {
 	for i := range n {
 		c.accept(plain(fmt.Sprint(i)))
 	}
-	deadline := time.Now().Add(20 * c.h.Slack)
 	var mu sync.Mutex
-	attempts := map[string]int{}
+	attempts, highest, progress := map[string]int{}, map[string]int{}, time.Now()
 	left := func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return len(attempts) < n
+		return len(attempts) < n && time.Since(progress) < 20*c.h.Slack
 	}
 	c.together(4, func(int) error {
-		for left() && time.Now().Before(deadline) {
+		for left() {
 			claim, err := c.b.Claim(c.Context(), c.queue, driver.ClaimRequest{Limit: 5, Lease: long})
 			if err != nil {
 				return err
@@ -248,12 +247,15 @@ func raceRetried(c *trial) {
 			var ends []driver.Settlement
 			for _, d := range claim.Deliveries {
 				v := driver.Retry
+				mu.Lock()
+				if d.Attempt > highest[d.ID] && d.Attempt <= 4 {
+					highest[d.ID], progress = d.Attempt, time.Now()
+				}
 				if d.Attempt == 4 {
 					v = driver.Ack
-					mu.Lock()
 					attempts[d.ID] = d.Failures
-					mu.Unlock()
 				}
+				mu.Unlock()
 				ends = append(ends, driver.Settlement{Receipt: d.Receipt, Verb: v})
 			}
 			outcomes, err := c.b.Settle(c.Context(), c.queue, ends)

@@ -81,8 +81,7 @@ func TestConformance(t *testing.T) {
 			return b
 		}
 		drivertest.Run(t, drivertest.Harness{
-			Slack: time.Second, // each step is a commit, which waits for whoever else uses the disk
-			New:   open,
+			New: open,
 			Reopen: func(t testing.TB, b driver.Broker) driver.Broker {
 				mu <- struct{}{}
 				w := windows[b]
